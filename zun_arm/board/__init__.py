@@ -1,0 +1,1 @@
+"""What this machine is: model, instruction set, limits, emulators."""

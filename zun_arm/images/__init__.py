@@ -1,0 +1,1 @@
+"""Userlands on disk: recipes, archives, and what their ELF files are."""
