@@ -10,7 +10,6 @@ RUNTIME = [
     "pyelftools>=0.29",
     "pyroute2>=0.8.1,!=0.9.1,!=0.9.2,!=0.9.3,!=0.9.4",
     "PyYAML>=6.0",
-    "rich>=13.0",
     "zstandard>=0.20",
 ]
 TEST = [

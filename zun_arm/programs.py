@@ -26,9 +26,7 @@ def find(program: str, *, package: str | None = None) -> str:
     """Path of a program; :class:`HostNotReady` names the Debian package that brings it."""
     path = shutil.which(program) or shutil.which(program, path=_SBIN)
     if path is None:
-        raise HostNotReady(
-            f"the program {program} is not installed", hint=f"apt-get install {package or program}"
-        )
+        raise HostNotReady(f"the program {program} is not installed", hint=f"apt-get install {package or program}")
     return path
 
 

@@ -81,7 +81,7 @@ class Board:
     """What a machine is and which platforms it runs.
 
     ``isa`` comes from the CPU part, never from "CPU architecture"; ``memory_mib`` is what the kernel has;
-    ``page_size`` is in bytes; ``cgroup_version`` 1, 2 or None (none mounted); ``cgroup_controllers`` are those
+    ``page_size`` is in bytes (0: not known); ``cgroup_version`` 1, 2 or None (none mounted); ``cgroup_controllers`` are those
     that really limit; ``runs`` has one entry for each of :data:`zun_arm.core.platforms.PLATFORMS`.
     """
 
@@ -125,7 +125,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a sandbox may use at most: MiB, CPUs (a fraction is a share of one), processes, MiB of disk (None: unlimited)."""
+    """What a sandbox may use at most: MiB, CPUs (a fraction is a share of one), processes, MiB of disk (None: no limit)."""
 
     memory_mib: int = 128
     vcpus: float = 1.0

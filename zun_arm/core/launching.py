@@ -1,0 +1,244 @@
+"""How a sandbox comes to run: launch, start, restart, rebuild. Each undoes itself, in reverse, when it fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from zun_arm.core import room, userlands
+from zun_arm.core.keys import put_keys
+from zun_arm.core.model import Execution, Image, LaunchRequest, Port, Record, Run, Sandbox, State
+from zun_arm.core.naming import check_name, made_up_name
+from zun_arm.core.policy import Host
+from zun_arm.core.seams import ContainerPlan
+from zun_arm.core.units import now
+from zun_arm.errors import BadImage, NetworkFailed, WrongState, ZunArmError
+
+LOG = logging.getLogger(__name__)
+
+NO_NEW_PRIVILEGES_LABEL = "zun-arm.no-new-privileges"
+CONSOLE_LABEL = "zun-arm.console"
+#: The name a sandbox's old container has while it is rebuilt; no sandbox can be called so.
+OLD_SUFFIX = ".old"
+#: Seconds in which Docker carries out a request whose client was interrupted.
+_SETTLE_S = 0.5
+
+
+def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None) -> Sandbox:
+    """Create a sandbox and let it run, its network complete before its first process.
+
+    Raises what the user can do something about: :class:`NotFound` (image), :class:`CannotRun`,
+    :class:`LimitNotEnforced`, :class:`DoesNotFit`, :class:`NameInUse`. Nothing is left behind then.
+    """
+    name = check_name(request.name) if request.name else made_up_name()
+    image, platform, isa = userlands.find_image(host, request.image, request.platform)
+    run = userlands.run_for(host, image, platform, isa)
+    room.check_limits(host, request.limits)
+    room.check_room(host, name, request.limits)
+    new_id = sandbox_id or str(uuid.uuid4())
+    ensure_network(host)
+    with ExitStack() as undo, host.locks.hold(new_id):
+        undo.callback(host.locks.forget, new_id)
+        undo.callback(host.network.release, new_id)
+        undo.callback(host.network.discard, new_id)
+        record = _record(request, new_id, platform, run, image, host.network.lease(new_id))
+        created_at = now()
+        container_id = _create(host, undo, name, image, record)
+        pid = _start(host, undo, container_id, record)
+        undo.pop_all()
+        LOG.info("sandbox %s runs as process %d", name, pid)
+    return Sandbox(
+        name=name, container_id=container_id, state=State.RUNNING, created_at=created_at, exit_code=None, record=record
+    )
+
+
+def start(host: Host, sandbox: Sandbox) -> None:
+    """Let a stopped sandbox run again, with the address it had; one that runs already is left alone."""
+    if sandbox.state == State.RUNNING:
+        return
+    if sandbox.state == State.PAUSED:
+        raise WrongState(f"sandbox {sandbox.name!r} is paused", hint=f"zun-arm unpause {sandbox.name}")
+    room.check_room(host, sandbox.name, sandbox.record.limits)
+    ensure_network(host)
+    with ExitStack() as undo, host.locks.hold(sandbox.id):
+        host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port)
+        _start(host, undo, sandbox.container_id, sandbox.record)
+        undo.pop_all()
+
+
+def restart(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
+    """Stop and start again."""
+    if sandbox.state in (State.RUNNING, State.PAUSED):
+        stop(host, sandbox, timeout_s=timeout_s)
+    start(host, replace(sandbox, state=State.EXITED))
+
+
+def stop(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
+    """End a sandbox's processes; its file system, address and name stay. One that is stopped is left alone."""
+    if sandbox.state == State.PAUSED:
+        host.engine.unpause(sandbox.container_id)
+    host.engine.stop(sandbox.container_id, timeout_s=timeout_s)
+    _disconnect(host, sandbox.record)
+
+
+def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeout_s: int) -> Sandbox:
+    """Give a sandbox a fresh file system, of the same image or another; name, id, address and limits stay.
+
+    When the new one cannot be made or started, the old one is put back, running if it ran.
+    """
+    reference = image_reference or sandbox.record.image
+    image, platform, isa = userlands.find_image(host, reference, None if image_reference else sandbox.record.platform)
+    run = userlands.run_for(host, image, platform, isa)
+    record = replace(
+        sandbox.record, image=reference, platform=platform, execution=_execution(run), emulator=run.emulator
+    )
+    ran = sandbox.state in (State.RUNNING, State.PAUSED)
+    ensure_network(host)
+    with ExitStack() as undo, host.locks.hold(sandbox.id):
+        if ran:
+            stop(host, sandbox, timeout_s=timeout_s)
+            undo.callback(_start_again, host, sandbox)
+        host.engine.rename(sandbox.container_id, sandbox.name + OLD_SUFFIX)
+        undo.callback(host.engine.rename, sandbox.container_id, sandbox.name)
+        container_id = _create(host, undo, sandbox.name, image, record)
+        _start(host, undo, container_id, record)
+        undo.pop_all()
+        host.engine.remove(sandbox.container_id)
+    return replace(sandbox, container_id=container_id, state=State.RUNNING, exit_code=None, record=record)
+
+
+def delete(host: Host, sandbox: Sandbox) -> None:
+    """Remove a sandbox and everything it had: processes, file system, link, address, gate, ports."""
+    with host.locks.hold(sandbox.id):
+        if sandbox.state == State.PAUSED:
+            host.engine.unpause(sandbox.container_id)
+        host.engine.remove(sandbox.container_id)
+        _disconnect(host, sandbox.record)
+        host.network.release(sandbox.id)
+        host.network.discard(sandbox.id)
+        host.locks.forget(sandbox.id)
+
+
+def connect(host: Host, sandbox: Sandbox, pid: int) -> None:
+    """Complete the network of a sandbox that waits at its gate, and open it."""
+    ensure_network(host)
+    with ExitStack() as undo, host.locks.hold(sandbox.id):
+        _connect(host, undo, sandbox.container_id, sandbox.record, pid)
+        undo.pop_all()
+
+
+def ensure_network(host: Host) -> None:
+    """Bridge, rules and leases are there; leases lost with the state directory are written anew from the labels."""
+    host.network.ensure()
+    if not host.network.leases_known():
+        host.network.restore_leases([(sandbox.id, sandbox.record.port.address) for sandbox in host.engine.sandboxes()])
+
+
+def _record(request: LaunchRequest, sandbox_id: str, platform: str, run: Run, image: Image, port: Port) -> Record:
+    return Record(
+        id=sandbox_id,
+        image=request.image,
+        platform=platform,
+        execution=_execution(run),
+        emulator=run.emulator,
+        limits=request.limits,
+        port=port,
+        publish=request.publish,
+        ssh_keys=request.ssh_keys,
+        expires_at=now() + timedelta(seconds=request.ttl_s) if request.ttl_s else None,
+        env=request.env,
+        command=request.command,
+        tty=request.tty or image.labels.get(CONSOLE_LABEL) == "tty",
+    )
+
+
+def _execution(run: Run) -> Execution:
+    assert run.execution is not None, "checked by run_for()"
+    return run.execution
+
+
+def _create(host: Host, undo: ExitStack, name: str, image: Image, record: Record) -> str:
+    """Make the gate and the container, with its keys inside; not started."""
+    program = (*image.entrypoint, *(record.command or image.command))
+    if not program:
+        raise BadImage(
+            f"the image {record.image!r} names no program to run", hint="give one: zun-arm launch IMAGE -- PROGRAM"
+        )
+    plan = ContainerPlan(
+        name=name,
+        image=image,
+        record=record,
+        entrypoint=host.network.entrypoint(),
+        command=program,
+        mounts=host.network.prepare(record.id, name, record.port),
+        no_new_privileges=image.labels.get(NO_NEW_PRIVILEGES_LABEL) != "false",
+        log_max_mib=host.policy.log_max_mib,
+    )
+    undo.push(_unmake(host, name, record.id))
+    container_id = host.engine.create(plan)
+    if record.ssh_keys:
+        put_keys(host.engine, container_id, image, record.ssh_keys)
+    return container_id
+
+
+def _start(host: Host, undo: ExitStack, container_id: str, record: Record) -> int:
+    """Start the container, connect it, and open its gate."""
+    undo.callback(_quietly, host.engine.stop, container_id, timeout_s=0)
+    pid = host.engine.start(container_id)
+    _connect(host, undo, container_id, record, pid)
+    return pid
+
+
+def _connect(host: Host, undo: ExitStack, container_id: str, record: Record, pid: int) -> None:
+    undo.callback(_disconnect, host, record)
+    host.network.plug(record.id, pid, record.port)
+    host.network.publish(record.port.address, record.publish)
+    try:
+        host.network.open_gate(record.id, Path(f"/proc/{pid}").exists)
+    except NetworkFailed as err:
+        said = b"".join(host.engine.logs(container_id, tail=3, follow=False)).decode(errors="replace").strip()
+        raise NetworkFailed(err.message, hint=f"its last words: {said}" if said else err.hint) from err
+
+
+def _disconnect(host: Host, record: Record) -> None:
+    host.network.unplug(record.id)
+    if record.publish:
+        host.network.unpublish(record.port.address)
+
+
+def _start_again(host: Host, sandbox: Sandbox) -> None:
+    with ExitStack() as undo:
+        _start(host, undo, sandbox.container_id, sandbox.record)
+        undo.pop_all()
+
+
+def _quietly(action: Callable[..., object], *args: object, **named: object) -> None:
+    """Run a step of an undo; what fails there must not hide why it was needed."""
+    try:
+        action(*args, **named)
+    except ZunArmError as err:
+        LOG.debug("while undoing: %s", err)
+
+
+def _unmake(host: Host, name: str, sandbox_id: str) -> Callable[..., None]:
+    """Removes a half-made container. It may not be there yet: an interrupted request is still carried out by Docker."""
+
+    def remove() -> None:
+        for sandbox in host.engine.sandboxes():
+            if (sandbox.name, sandbox.id) == (name, sandbox_id):
+                host.engine.remove(sandbox.container_id)
+
+    def leave(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _quietly(remove)
+        if error is not None and not isinstance(error, Exception):
+            time.sleep(_SETTLE_S)
+            _quietly(remove)
+
+    return leave

@@ -1,0 +1,127 @@
+"""The gate: a sandbox's first process waits at a FIFO until its network is complete, then becomes the user's program.
+
+The container's entry point is the host's own static busybox, mounted read-only, so it works in an image FROM scratch,
+for any USER and under emulation. It runs one shell line: read the FIFO, find the program, ``exec`` it. A container that
+is started behind our back waits in the same way instead of running without its network.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from zun_arm.core.seams import Mount
+from zun_arm.errors import HostNotReady, NetworkFailed, TimedOut
+
+_INSIDE = "/.zun-arm"
+_POLL_S = 0.0005
+
+# Debian's busybox prefers its own applets to the image's programs unless the path has a slash: hence the search. argv[0]
+# stays as given. Shells export PWD, OLDPWD and SHLVL; the program must not see ours.
+_SCRIPT = (
+    f"read -r go <{_INSIDE}/gate || exit 125; "
+    "p=$1; "
+    'case $p in */*) ;; *) IFS=:; for d in $PATH; do [ -f "$d/$1" ] && [ -x "$d/$1" ] && p=$d/$1 && break; done; '
+    'unset IFS; case $p in */*) ;; *) echo "zun-arm: the program $1 is not in this image ($PATH)" >&2; exit 127;; esac;; '
+    "esac; "
+    'a=$1; shift; unset go d OLDPWD SHLVL PWD; exec -a "$a" "$p" "$@"'
+)
+
+
+def find_busybox() -> Path:
+    """The host's statically linked busybox; :class:`HostNotReady` names the package."""
+    for name in ("/usr/bin/busybox", "/bin/busybox"):
+        path = Path(name)
+        if path.exists() and _is_static(path):
+            return path
+    raise HostNotReady("this host has no statically linked busybox", hint="apt-get install busybox-static")
+
+
+def _is_static(path: Path) -> bool:
+    """Whether an ELF program needs no loader: none of its segments is a PT_INTERP."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[:4] != b"\x7fELF":
+        return False
+    wide = head[4] == 2
+    order = "little" if head[5] == 1 else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(head[at : at + size], order)  # type: ignore[arg-type]
+
+    table, entry, count = (
+        (number(32, 8), number(54, 2), number(56, 2)) if wide else (number(28, 4), number(42, 2), number(44, 2))
+    )
+    return all(number(table + index * entry, 4) != 3 for index in range(count))
+
+
+class Gates:
+    """The directories that hold each sandbox's FIFO, hosts and resolver files: ``<state>/sandboxes/<id>``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def entrypoint(self) -> tuple[str, ...]:
+        """What the container runs instead of the image's entry point; the program follows as arguments."""
+        return (f"{_INSIDE}/busybox", "sh", "-c", _SCRIPT, "zun-arm")
+
+    def prepare(self, sandbox_id: str, hosts: str, resolv_conf: str, hostname: str) -> tuple[Mount, ...]:
+        """Make a sandbox's files and say where they belong inside."""
+        busybox = find_busybox()
+        place = self._directory / sandbox_id
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o755)
+        for name, text in (("hosts", hosts), ("resolv.conf", resolv_conf), ("hostname", hostname)):
+            (place / name).write_text(text)
+            (place / name).chmod(0o644)
+        with suppress(FileExistsError):
+            os.mkfifo(place / "gate", 0o644)
+            (place / "gate").chmod(0o644)
+        return (
+            Mount(source=busybox, target=f"{_INSIDE}/busybox"),
+            Mount(source=place / "gate", target=f"{_INSIDE}/gate"),
+            Mount(source=place / "hosts", target="/etc/hosts"),
+            Mount(source=place / "resolv.conf", target="/etc/resolv.conf"),
+            Mount(source=place / "hostname", target="/etc/hostname"),
+        )
+
+    def discard(self, sandbox_id: str) -> None:
+        """Remove a sandbox's files; none is no error."""
+        shutil.rmtree(self._directory / sandbox_id, ignore_errors=True)
+
+    def all(self) -> list[str]:
+        """The ids of the sandboxes that have files here."""
+        return [place.name for place in self._directory.iterdir()] if self._directory.is_dir() else []
+
+    def open(self, sandbox_id: str, alive: Callable[[], bool], timeout_s: float) -> None:
+        """Let the first process go on, once it waits at the gate.
+
+        ``alive`` tells whether it still runs. :class:`TimedOut` after ``timeout_s`` seconds, :class:`NetworkFailed`
+        when the process is gone.
+        """
+        gate = self._directory / sandbox_id / "gate"
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                writer = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except OSError as err:
+                if err.errno != errno.ENXIO:  # ENXIO: nobody reads yet
+                    raise NetworkFailed(f"the gate of sandbox {sandbox_id} cannot be opened: {err.strerror}") from err
+            if not alive():
+                raise NetworkFailed(f"the first process of sandbox {sandbox_id} ended before its network was complete")
+            if time.monotonic() > deadline:
+                raise TimedOut(
+                    f"the first process of sandbox {sandbox_id} did not reach its gate within {timeout_s:g} s",
+                    hint="the board may be overloaded: try again, or raise [network] plug_timeout",
+                )
+            time.sleep(_POLL_S)
+        try:
+            os.write(writer, b"go\n")
+        finally:
+            os.close(writer)
