@@ -1,1 +1,20 @@
 """Userlands on disk: recipes, archives, and what their ELF files are."""
+
+from zun_arm.images.convert import convert
+from zun_arm.images.elf import ElfFacts, read_elf
+from zun_arm.images.limits import ArchiveLimits
+from zun_arm.images.measure import Measurement
+from zun_arm.images.result import LABEL_ISA, LABEL_PLATFORM, Converted
+from zun_arm.images.saved import measure_saved
+
+__all__ = [
+    "LABEL_ISA",
+    "LABEL_PLATFORM",
+    "ArchiveLimits",
+    "Converted",
+    "ElfFacts",
+    "Measurement",
+    "convert",
+    "measure_saved",
+    "read_elf",
+]

@@ -23,14 +23,32 @@ _POLL_S = 0.0005
 
 # Debian's busybox prefers its own applets to the image's programs unless the path has a slash: hence the search. argv[0]
 # stays as given. Shells export PWD, OLDPWD and SHLVL; the program must not see ours.
-_SCRIPT = (
-    f"read -r go <{_INSIDE}/gate || exit 125; "
-    "p=$1; "
-    'case $p in */*) ;; *) IFS=:; for d in $PATH; do [ -f "$d/$1" ] && [ -x "$d/$1" ] && p=$d/$1 && break; done; '
-    'unset IFS; case $p in */*) ;; *) echo "zun-arm: the program $1 is not in this image ($PATH)" >&2; exit 127;; esac;; '
-    "esac; "
-    'a=$1; shift; unset go d OLDPWD SHLVL PWD; exec -a "$a" "$p" "$@"'
-)
+_SCRIPT = """\
+# zun-arm's gate: wait until the network is complete, then become the program.
+read -r go </.zun-arm/gate || exit 125
+program=$1
+case $program in
+*/*) ;;
+*)
+    IFS=:
+    for d in $PATH; do
+        [ -f "$d/$1" ] && [ -x "$d/$1" ] && program=$d/$1 && break
+    done
+    unset IFS
+    case $program in
+    */*) ;;
+    *)
+        echo "zun-arm: the program $1 is not in this image (PATH is $PATH)" >&2
+        exit 127
+        ;;
+    esac
+    ;;
+esac
+name=$1
+shift
+unset go d OLDPWD SHLVL PWD
+exec -a "$name" "$program" "$@"
+"""
 
 
 def find_busybox() -> Path:
@@ -68,7 +86,7 @@ class Gates:
 
     def entrypoint(self) -> tuple[str, ...]:
         """What the container runs instead of the image's entry point; the program follows as arguments."""
-        return (f"{_INSIDE}/busybox", "sh", "-c", _SCRIPT, "zun-arm")
+        return (f"{_INSIDE}/busybox", "sh", f"{_INSIDE}/start")
 
     def prepare(self, sandbox_id: str, hosts: str, resolv_conf: str, hostname: str) -> tuple[Mount, ...]:
         """Make a sandbox's files and say where they belong inside."""
@@ -76,15 +94,16 @@ class Gates:
         place = self._directory / sandbox_id
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o755)
-        for name, text in (("hosts", hosts), ("resolv.conf", resolv_conf), ("hostname", hostname)):
+        files = {"hosts": hosts, "resolv.conf": resolv_conf, "hostname": hostname, "start": _SCRIPT, "busybox": ""}
+        for name, text in files.items():
             (place / name).write_text(text)
             (place / name).chmod(0o644)
         with suppress(FileExistsError):
             os.mkfifo(place / "gate", 0o644)
             (place / "gate").chmod(0o644)
         return (
+            Mount(source=place, target=_INSIDE),
             Mount(source=busybox, target=f"{_INSIDE}/busybox"),
-            Mount(source=place / "gate", target=f"{_INSIDE}/gate"),
             Mount(source=place / "hosts", target="/etc/hosts"),
             Mount(source=place / "resolv.conf", target="/etc/resolv.conf"),
             Mount(source=place / "hostname", target="/etc/hostname"),
