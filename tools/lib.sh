@@ -23,13 +23,21 @@ install_packages() {
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null || die "these packages are missing: $missing" "install them with this system's package manager" 3
     say "installing: $missing"
-    local log
-    log=$(mktemp)
+    quietly "apt-get could not read the package lists" apt-get update -q
     # shellcheck disable=SC2086
-    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    DEBIAN_FRONTEND=noninteractive quietly "apt-get could not install: $missing" \
+        apt-get install -q -y --no-install-recommends $missing
+}
+
+# quietly FAILURE COMMAND...: what the command says is shown only when it fails.
+quietly() {
+    local failure=$1 log
+    shift
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"
-        die "apt-get could not install: $missing" "the lines above say why" 3
+        die "$failure" "the lines above say why" 3
     fi
     rm -f "$log"
 }
@@ -102,7 +110,8 @@ make_venv() {
     say "installing zun-arm in ${venv##*/}"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11" "use Debian 12 or newer" 3
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || die "the virtual environment cannot be made" "apt-get install python3-venv" 3
-    (cd "$source" && "$venv/bin/python" -m pip install -q --disable-pip-version-check $spec) \
-        || die "pip could not install zun-arm" "the lines above say why" 3
+    # shellcheck disable=SC2086
+    quietly "pip could not install zun-arm" sh -c 'cd "$0" && "$1" -m pip install -q --disable-pip-version-check $2' \
+        "$source" "$venv/bin/python" "$spec"
     printf '%s\n' "$stamp" >"$venv/.stamp"
 }
