@@ -130,7 +130,9 @@ def connect(host: Host, sandbox: Sandbox, pid: int) -> None:
     """Complete the network of a sandbox that waits at its gate, and open it."""
     ensure_network(host)
     with ExitStack() as undo, host.locks.hold(sandbox.id):
-        _connect(host, undo, sandbox.container_id, sandbox.record, pid)
+        undo.callback(_quietly, _disconnect, host, sandbox.record)
+        host.network.plug(sandbox.id, pid, sandbox.record.port)
+        _open(host, sandbox.container_id, sandbox.record, pid)
         undo.pop_all()
 
 
@@ -189,16 +191,16 @@ def _create(host: Host, undo: ExitStack, name: str, image: Image, record: Record
 
 
 def _start(host: Host, undo: ExitStack, container_id: str, record: Record) -> int:
-    """Start the container, connect it, and open its gate."""
+    """Start the container, plug it in while Docker completes the start, and open its gate."""
     undo.callback(_quietly, host.engine.stop, container_id, timeout_s=0)
-    pid = host.engine.start(container_id)
-    _connect(host, undo, container_id, record, pid)
+    undo.callback(_quietly, _disconnect, host, record)
+    pid = host.engine.start(container_id, lambda pid: host.network.plug(record.id, pid, record.port))
+    _open(host, container_id, record, pid)
     return pid
 
 
-def _connect(host: Host, undo: ExitStack, container_id: str, record: Record, pid: int) -> None:
-    undo.callback(_disconnect, host, record)
-    host.network.plug(record.id, pid, record.port)
+def _open(host: Host, container_id: str, record: Record, pid: int) -> None:
+    """Lead its ports to a plugged sandbox, and let its first process go on."""
     host.network.publish(record.port.address, record.publish)
     try:
         host.network.open_gate(record.id, Path(f"/proc/{pid}").exists)

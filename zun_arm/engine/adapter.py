@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, BinaryIO
 
 from zun_arm.core.model import Image, Sandbox, State
 from zun_arm.core.seams import ContainerPlan, EngineFacts, Usage
-from zun_arm.engine import plans, usage
+from zun_arm.engine import plans
+from zun_arm.engine.cgroups import Cgroup
 from zun_arm.engine.client import Connection, translated
 from zun_arm.engine.images import EngineImages
 from zun_arm.engine.records import NAME_PREFIX, RECORD_LABEL, SANDBOX_LABEL, from_labels
@@ -23,6 +25,8 @@ _ID = re.compile(r"[0-9a-f][0-9a-f-]{7,35}")
 _EXITED = re.compile(r"Exited \((-?\d+)\)")
 _MIB = 1024 * 1024
 _OK = 200
+#: Seconds between two looks for the first process of a container that starts.
+_BIRTH_POLL_S = 0.001
 
 
 class DockerEngine:
@@ -104,16 +108,37 @@ class DockerEngine:
             ) from err
         return str(made["Id"])
 
-    def start(self, container_id: str) -> int:
-        """Start the container; returns the pid of its first process on this host."""
+    def start(self, container_id: str, born: Callable[[int], None]) -> int:
+        """Start the container; returns the pid of its first process on this host.
+
+        ``born`` is called with it as soon as that process has its namespaces, while Docker still completes the start.
+        """
+        with ThreadPoolExecutor(1, "zun-arm-start") as worker:
+            started = worker.submit(self._start, container_id)
+            pid = None
+            while pid is None and not started.done():
+                pid = self._cgroup(container_id).first_process()
+                if pid is None:
+                    time.sleep(_BIRTH_POLL_S)
+            if pid is not None:
+                born(pid)
+            started.result()
+        if pid is None:  # an engine whose cgroups lie where we do not look
+            pid = self.pid(container_id)
+            if pid is None:
+                raise WrongState(
+                    "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
+                )
+            born(pid)
+        return pid
+
+    def _start(self, container_id: str) -> None:
         with translated("the sandbox"):
             self.connection.api.start(container_id)
-        pid = self.pid(container_id)
-        if pid is None:
-            raise WrongState(
-                "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
-            )
-        return pid
+
+    def _cgroup(self, container_id: str) -> Cgroup:
+        facts = self.facts()
+        return Cgroup(container_id, facts.cgroup_driver, facts.cgroup_version)
 
     def pid(self, container_id: str) -> int | None:
         """The pid of the first process, or None when it does not run."""
@@ -216,8 +241,7 @@ class DockerEngine:
 
     def usage(self, container_id: str) -> Usage:
         """What a running sandbox uses now."""
-        facts = self.facts()
-        return usage.read(container_id, facts.cgroup_driver, facts.cgroup_version)
+        return self._cgroup(container_id).usage()
 
     # Programs inside
 

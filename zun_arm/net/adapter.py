@@ -37,8 +37,7 @@ class KernelNetwork:
 
     def ensure(self) -> None:
         """Make bridge, forwarding and rules be there; thorough once in a process, one look at the bridge afterwards."""
-        state = links.bridge_state(self._settings.bridge)
-        if self._subnet is not None and state is not None and state.ours:
+        if self._subnet is not None and links.index_of(self._settings.bridge) is not None:
             return
         with self._locks.hold("bridge"):
             self._ensure_bridge()
