@@ -122,9 +122,8 @@ def verify(image: str, form: str) -> int:
     row = _verify_file(this, Path(image)) if Path(image).is_file() else _verify_image(this, image)
     print_one(form, row)
     if not row["true"]:
-        say(
-            f"zun-arm: {image} claims {row['labelled'] or 'no platform'}, its programs are for {row['platform'] or 'none known'}"
-        )
+        claimed, found = row["labelled"] or "no platform", row["platform"] or "none that zun-arm knows"
+        say(f"zun-arm: {image} claims {claimed}; its programs are for {found}")
     return ExitCode.OK if row["true"] else ExitCode.FAILED
 
 
