@@ -51,19 +51,24 @@ runtime_packages() {
     if is_x86; then printf '%s ' qemu-user-static arch-test; fi
 }
 
-docker_answers() {
-    python3 - "${1:-/var/run/docker.sock}" <<'EOF' 2>/dev/null
+# docker_get PATH [SOCKET]: the answer of Docker's API; fails when there is none.
+docker_get() {
+    python3 - "$1" "${2:-/var/run/docker.sock}" <<'EOF' 2>/dev/null
 import http.client, socket, sys
 class Unix(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(5)
-        self.sock.connect(sys.argv[1])
+        self.sock.connect(sys.argv[2])
 unix = Unix("docker")
-unix.request("GET", "/_ping")
-sys.exit(unix.getresponse().status != 200)
+unix.request("GET", sys.argv[1])
+answer = unix.getresponse()
+print(answer.read().decode())
+sys.exit(answer.status != 200)
 EOF
 }
+
+docker_answers() { docker_get /_ping "${1:-/var/run/docker.sock}" >/dev/null; }
 
 # wait_for_docker SOCKET PID LOG: until it answers, at most a minute.
 wait_for_docker() {
