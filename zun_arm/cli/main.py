@@ -98,6 +98,10 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         say("zun-arm: interrupted; what was begun is undone")
         code = ExitCode.FAILED
+    except PermissionError as err:
+        say(f"zun-arm: error: {err.filename or 'a file'}: {err.strerror}")
+        say("zun-arm: hint: run as root, as in sudo zun-arm")
+        code = ExitCode.HOST_NOT_READY
     except BrokenPipeError:
         # The reader of our output has gone, as in `zun-arm list | head`; nothing is wrong with us.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from zun_arm.core.naming import check_name, made_up_name
 from zun_arm.core.policy import Host
 from zun_arm.core.seams import ContainerPlan
 from zun_arm.core.units import now
-from zun_arm.errors import BadImage, NetworkFailed, WrongState, ZunArmError
+from zun_arm.errors import BadImage, DoesNotFit, HostNotReady, NetworkFailed, WrongState, ZunArmError
 
 LOG = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None)
     room.check_limits(host, request.limits)
     room.check_room(host, name, request.limits)
     new_id = sandbox_id or str(uuid.uuid4())
-    ensure_network(host)
-    with ExitStack() as undo, host.locks.hold(new_id):
+    with host_errors(name), host.locks.hold(new_id), ExitStack() as undo:
+        ensure_network(host)
         undo.callback(host.locks.forget, new_id)
         undo.callback(host.network.release, new_id)
         undo.callback(host.network.discard, new_id)
@@ -66,8 +67,8 @@ def start(host: Host, sandbox: Sandbox) -> None:
     if sandbox.state == State.PAUSED:
         raise WrongState(f"sandbox {sandbox.name!r} is paused", hint=f"zun-arm unpause {sandbox.name}")
     room.check_room(host, sandbox.name, sandbox.record.limits)
-    ensure_network(host)
-    with ExitStack() as undo, host.locks.hold(sandbox.id):
+    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
+        ensure_network(host)
         host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port)
         _start(host, undo, sandbox.container_id, sandbox.record)
         undo.pop_all()
@@ -100,8 +101,8 @@ def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeou
         sandbox.record, image=reference, platform=platform, execution=_execution(run), emulator=run.emulator
     )
     ran = sandbox.state in (State.RUNNING, State.PAUSED)
-    ensure_network(host)
-    with ExitStack() as undo, host.locks.hold(sandbox.id):
+    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
+        ensure_network(host)
         if ran:
             stop(host, sandbox, timeout_s=timeout_s)
             undo.callback(_start_again, host, sandbox)
@@ -128,8 +129,8 @@ def delete(host: Host, sandbox: Sandbox) -> None:
 
 def connect(host: Host, sandbox: Sandbox, pid: int) -> None:
     """Complete the network of a sandbox that waits at its gate, and open it."""
-    ensure_network(host)
-    with ExitStack() as undo, host.locks.hold(sandbox.id):
+    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
+        ensure_network(host)
         undo.callback(_quietly, _disconnect, host, sandbox.record)
         host.network.plug(sandbox.id, pid, sandbox.record.port)
         _open(host, sandbox.container_id, sandbox.record, pid)
@@ -141,6 +142,20 @@ def ensure_network(host: Host) -> None:
     host.network.ensure()
     if not host.network.leases_known():
         host.network.restore_leases([(sandbox.id, sandbox.record.port.address) for sandbox in host.engine.sandboxes()])
+
+
+@contextmanager
+def host_errors(name: str) -> Iterator[None]:
+    """Say in words what this host's file systems refuse while a sandbox is made: rights, or space."""
+    try:
+        yield
+    except OSError as err:
+        what = f"sandbox {name!r}: {err.filename or 'a file'}: {err.strerror}"
+        if err.errno in (errno.EACCES, errno.EPERM):
+            raise HostNotReady(what, hint="run as root, as in sudo zun-arm") from err
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DoesNotFit(what, hint="free some space: delete sandboxes, images or files") from err
+        raise ZunArmError(what, hint="zun-arm doctor looks at this host") from err
 
 
 def _record(request: LaunchRequest, sandbox_id: str, platform: str, run: Run, image: Image, port: Port) -> Record:
