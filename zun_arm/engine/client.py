@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zun_arm.errors import EngineFailed, HostNotReady, NameInUse, NotFound, WrongState, ZunArmError
 
@@ -40,6 +40,7 @@ class Connection:
             # "auto" asks the engine for its version and uses that: from 1.41 (20.10) to whatever it speaks today.
             client = docker.APIClient(base_url=self.host, version="auto", timeout=self._timeout_s)
         client.trust_env = False
+        _keep_one_pool(client, self.host, self._timeout_s)
         version = tuple(int(part) for part in client.api_version.split("."))
         if version < OLDEST_API:
             client.close()
@@ -48,6 +49,20 @@ class Connection:
                 hint="install Docker Engine 20.10 or newer (apt-get install docker.io)",
             )
         return client
+
+
+def _keep_one_pool(client: APIClient, host: str, timeout_s: int) -> None:
+    """Let all requests share their connections: the SDK keeps a pool for each address asked, so none is ever used again."""
+    if not host.startswith("unix://"):
+        return
+    from docker.transport import UnixHTTPAdapter
+
+    class OnePool(UnixHTTPAdapter):
+        def get_connection(self, url: object, proxies: object = None) -> Any:
+            return super().get_connection("http+docker://localhost", proxies)
+
+    client.get_adapter("http+docker://localhost").close()
+    client.mount("http+docker://", OnePool(f"http+{host}", timeout_s))
 
 
 @contextmanager
