@@ -32,7 +32,7 @@ _LIBC = re.compile(r".*/(?:ld-(?:linux|musl)[^/]*\.so(?:\.[0-9]+)?|ld-2\.[0-9]+\
 _PROGRAM_DIRECTORIES = ("bin", "sbin", "usr/local/bin", "usr/local/sbin", "local/bin", "local/sbin")
 _MOST_PROGRAMS = 5000
 _MOST_HOPS = 8
-_IN_MEMORY_BYTES = 2 * MIB
+_IN_MEMORY_BYTES = MIB
 _OLDEST_FIRST = tuple(Isa)
 
 
@@ -75,19 +75,19 @@ class Tally:
     def result(self) -> Measurement | None:
         """The measurement, or None if there was no ELF file at all (a data-only image)."""
         certain = bool(self._votes[True].keys() - {Isa.UNKNOWN})
-        votes = self._votes[certain] if certain else self._votes[True] + self._votes[False]
-        known = {isa: count for isa, count in votes.items() if isa is not Isa.UNKNOWN} or dict(votes)
-        if not known:
+        votes: Mapping[Isa, int] = self._votes[certain] if certain else self._votes[True] + self._votes[False]
+        if not votes:
             return None
-        most = max(known.values())
-        isa = self._break_tie([isa for isa, count in known.items() if count == most])
-        counts: dict[Isa, int] = {**(self._votes[True] + self._votes[False])}
+        known: list[Isa] = [isa for isa in votes if isa is not Isa.UNKNOWN] or list(votes)
+        most = max(votes[isa] for isa in known)
+        isa = self._break_tie([isa for isa in known if votes[isa] == most])
+        total = self._votes[True] + self._votes[False]
         return Measurement(
-            isa=isa, platform=platform_of(isa), counts=counts, evidence=self._evidence[isa], certain=certain
+            isa=isa, platform=platform_of(isa), counts=total, evidence=self._evidence[isa], certain=certain
         )
 
     def _read(self, member: Member) -> ElfFacts | None:
-        """The ELF facts of a member; a 32-bit ARM file is read whole, past 2 MiB through a temporary file."""
+        """The ELF facts of a member; a 32-bit ARM file is read whole, past 1 MiB through a temporary file."""
         head = member.data.read(64)
         if not head.startswith(MAGIC):
             return None

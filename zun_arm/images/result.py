@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from zun_arm.errors import BadInput, DoesNotFit
 
 LABEL_ISA = "zun-arm.isa"
 LABEL_PLATFORM = "zun-arm.platform"
+
+_REMOVAL_TRIES, _BETWEEN_TRIES_S = 50, 0.1
 
 _NAME = re.compile(
     r"(?:[a-z0-9][a-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
@@ -70,14 +74,27 @@ def scratch(work: Path) -> Iterator[Path]:
     """One temporary directory below ``work``, removed whatever happens; a full disk becomes :class:`DoesNotFit`."""
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=work, prefix="zun-arm-") as directory:
-            yield Path(directory)
+        directory = Path(tempfile.mkdtemp(dir=work, prefix="zun-arm-"))
+        try:
+            yield directory
+        finally:
+            _remove(directory)
     except OSError as err:
         if err.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DoesNotFit(
                 f"the disk below {work} is full", hint="free some space, or use another work directory"
             ) from err
         raise
+
+
+def _remove(directory: Path) -> None:
+    """Remove a tree that a program just killed may be writing to for another moment."""
+    for _ in range(_REMOVAL_TRIES):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(_BETWEEN_TRIES_S)
+    shutil.rmtree(directory)  # says what is in the way
 
 
 def keep(archive: Path, work: Path) -> Path:

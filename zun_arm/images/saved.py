@@ -24,7 +24,7 @@ def measure_saved(
 ) -> Measurement | None:
     """What a ``docker save`` stream's programs are; None if it holds none.
 
-    ``entrypoint``: the image's own command line, for ties. ``work``: where an ELF file of more than 2 MiB may lie
+    ``entrypoint``: the image's own command line, for ties. ``work``: where an ELF file of more than 1 MiB may lie
     for a moment (an unnamed file). Works for the layouts of all Docker versions, since every member that is a tar
     archive, compressed or not, is a layer. The stream is read to its end. Memory stays below 25 MiB.
     """

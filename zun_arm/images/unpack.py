@@ -20,7 +20,7 @@ _MAGICS = {
 }
 _UNSUPPORTED = {b"BZh": "bzip2", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7-Zip", b"QFI\xfb": "a qcow2 disk image"}
 # zstd's interface cannot bound its output, but 4 bytes in give at most 128 KiB out (RFC 8878, RLE blocks).
-_ZSTD_SLICE = 256
+_ZSTD_SLICE = 128
 
 
 class _Engine(Protocol):
