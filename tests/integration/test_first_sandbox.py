@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-KEYS = "id name image platform execution state address mac memory_mib vcpus pids created_at expires_at exit_code".split()
+KEYS = (
+    ["id", "name", "image", "platform", "execution", "state", "address", "mac", "memory_mib", "vcpus", "pids", "created_at", "expires_at", "exit_code"]
+)
 
 
 @pytest.mark.parametrize(("platform", "machine"), [("linux/arm/v7", "armv7l"), ("linux/arm64", "aarch64")])
-def test_a_launched_sandbox_runs_its_platform(launched: Callable[..., Any], cli: Any, platform: str, machine: str) -> None:
+def test_a_launched_sandbox_runs_its_platform(
+    launched: Callable[..., Any], cli: Any, platform: str, machine: str
+) -> None:
     told = launched("--name", "ana", "--platform", platform, "--memory", "64M", "--cpus", "0.5", "--pids", "64")
     assert list(told)[: len(KEYS)] == KEYS
     assert (told["name"], told["platform"], told["state"]) == ("ana", platform, "running")

@@ -34,9 +34,15 @@ def test_the_wheel_is_whole(wheel: Path) -> None:
 
 def test_recipes_are_found_in_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "import sys; sys.path.insert(0, sys.argv[1])\nimport zun_arm.images as i\nprint(i.__file__, sorted(i.recipe_names()))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd="/"
+    code = "\n".join(
+        (
+            "import sys",
+            "sys.path.insert(0, sys.argv[1])",
+            "from zun_arm import images",
+            "print(images.__file__, sorted(images.recipe_names()))",
+        )
     )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     assert str(tmp_path) in done.stdout
     assert "['debian', 'dev', 'tiny']" in done.stdout
