@@ -48,7 +48,6 @@ def build(recipe: str, platforms: tuple[str, ...], name: str | None, form: str) 
     from zun_arm import images
     from zun_arm.core import library
     from zun_arm.core.platforms import ARM64, ARM_V7, parse_platform
-    from zun_arm.core.userlands import image_name
 
     this = app()
     wanted = tuple(dict.fromkeys(parse_platform(platform) for platform in platforms)) or (ARM_V7, ARM64)
@@ -63,7 +62,7 @@ def build(recipe: str, platforms: tuple[str, ...], name: str | None, form: str) 
             chosen,
             platform,
             work=this.work_dir,
-            name=name or image_name(recipe, platform),
+            name=name,
             mirror=this.settings.mirror,
             progress=lambda line: say(f"zun-arm:   {line}"),
         )

@@ -1,6 +1,6 @@
 """Userlands on disk: recipes, archives, and what their ELF files are."""
 
-from zun_arm.images.build import LABEL_RECIPE, build, default_name
+from zun_arm.images.build import LABEL_RECIPE, build
 from zun_arm.images.convert import convert
 from zun_arm.images.elf import ElfFacts, read_elf
 from zun_arm.images.limits import ArchiveLimits
@@ -20,7 +20,6 @@ __all__ = [
     "Recipe",
     "build",
     "convert",
-    "default_name",
     "load_recipe",
     "measure_saved",
     "read_elf",

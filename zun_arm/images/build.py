@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zun_arm.core import userlands
 from zun_arm.core.platforms import oci_fields, parse_platform
 from zun_arm.errors import BadImage, BadInput
 from zun_arm.images.debootstrap import bootstrap, ensure_tools
@@ -36,12 +37,12 @@ def build(
 ) -> Converted:
     """Build a recipe for a platform; the docker-archive is a file in ``work``, everything else there is removed.
 
-    ``name`` defaults to :func:`default_name`; ``mirror`` to the one of the host's apt. ``progress`` gets a line for
+    ``name`` defaults to that of :func:`zun_arm.core.userlands.image_name`; ``mirror`` to the one of the host's apt. ``progress`` gets a line for
     each step. The same recipe and the same packages give the same digests. Raises :class:`HostNotReady` if a
     program, an emulator or a mirror is missing.
     """
     platform = parse_platform(platform)
-    full_name = image_name(name or default_name(recipe, platform))
+    full_name = image_name(name or userlands.image_name(recipe.name, platform))
     if platform not in recipe.platforms:
         raise BadInput(f"{recipe.name} is not made for {platform}", hint=f"use one of: {', '.join(recipe.platforms)}")
     ensure_tools(recipe, platform)
@@ -78,11 +79,6 @@ def build(
             layer_digests=tuple(writer.diff_ids),
             size_bytes=writer.size_bytes,
         )
-
-
-def default_name(recipe: Recipe, platform: str) -> str:
-    """``tiny:armv7`` and the like."""
-    return f"{recipe.name}:{platform.removeprefix('linux/').replace('/', '')}"
 
 
 def _copy_measured(layer: Path, writer: DockerArchiveWriter, directory: Path) -> Measurement:
