@@ -37,8 +37,9 @@ def build(
 ) -> Converted:
     """Build a recipe for a platform; the docker-archive is a file in ``work``, everything else there is removed.
 
-    ``name`` defaults to that of :func:`zun_arm.core.userlands.image_name`; ``mirror`` to the one of the host's apt. ``progress`` gets a line for
-    each step. The same recipe and the same packages give the same digests. Raises :class:`HostNotReady` if a
+    ``name`` defaults to that of :func:`zun_arm.core.userlands.image_name`; ``mirror`` to the one of the host's apt.
+    ``progress`` gets a line for each step. The same recipe and the same packages give the same digests.
+    Raises :class:`HostNotReady` if a
     program, an emulator or a mirror is missing.
     """
     platform = parse_platform(platform)
