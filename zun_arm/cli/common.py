@@ -11,7 +11,6 @@ from zun_arm.cli.output import say
 from zun_arm.errors import PartlyFailed, ZunArmError
 
 if TYPE_CHECKING:
-    from zun_arm.core.model import Sandbox
     from zun_arm.wiring import App
 
 
@@ -48,26 +47,26 @@ def names_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_names)(command)
 
 
-def for_each(names: Sequence[str], action: Callable[[Sandbox], object], find: Callable[[str], Sandbox]) -> None:
-    """Do something to each sandbox; a failure does not keep the others from it.
+def for_each(items: Sequence[str], action: Callable[[str], object]) -> None:
+    """Do something with each name; a failure does not keep the others from it.
 
     One name: its error is raised. Several: each error is told, and :class:`PartlyFailed` raised at the end, or, when
     all failed, the first error.
     """
     failures: list[tuple[str, ZunArmError]] = []
-    for name in names:
+    for item in items:
         try:
-            action(find(name))
+            action(item)
         except ZunArmError as err:
-            failures.append((name, err))
+            failures.append((item, err))
         else:
-            click.echo(name)
+            click.echo(item)
     if not failures:
         return
-    if len(failures) == len(names):
-        for _name, failure in failures[1:]:
+    if len(failures) == len(items):
+        for _item, failure in failures[1:]:
             say(f"zun-arm: error: {failure}")
         raise failures[0][1]
-    for _name, failure in failures:
+    for _item, failure in failures:
         say(f"zun-arm: error: {failure}")
-    raise PartlyFailed(f"{len(failures)} of {len(names)} failed: {', '.join(name for name, _failure in failures)}")
+    raise PartlyFailed(f"{len(failures)} of {len(items)} failed: {', '.join(item for item, _failure in failures)}")

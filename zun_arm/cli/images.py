@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zun_arm.cli.common import app, complete_images
+from zun_arm.cli.common import app, complete_images, for_each
 from zun_arm.cli.output import format_option, print_one, print_rows, say
-from zun_arm.errors import ExitCode, PartlyFailed, ZunArmError
+from zun_arm.errors import ExitCode, ZunArmError
 
 if TYPE_CHECKING:
     from zun_arm.wiring import App
@@ -174,20 +174,7 @@ def export(image: str, file: Path) -> None:
 @click.argument("images", nargs=-1, required=True, shell_complete=complete_images)
 def delete_images(images: tuple[str, ...]) -> None:
     """Remove images from the engine."""
-    this = app()
-    failed: list[ZunArmError] = []
-    for name in images:
-        try:
-            this.engine.remove_image(name)
-            click.echo(name)
-        except ZunArmError as err:
-            failed.append(err)
-    if len(failed) == 1 == len(images):
-        raise failed[0]
-    for failure in failed:
-        say(f"zun-arm: error: {failure}")
-    if failed:
-        raise PartlyFailed(f"{len(failed)} of {len(images)} images were not removed")
+    for_each(images, app().engine.remove_image)
 
 
 def _print_made(form: str, rows: list[dict[str, Any]]) -> None:

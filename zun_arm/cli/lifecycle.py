@@ -25,7 +25,8 @@ def start_command(names: tuple[str, ...]) -> None:
     from zun_arm.core import launching
 
     this = app()
-    for_each(names, lambda sandbox: launching.start(this.host, sandbox), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: launching.start(this.host, find(name)))
 
 
 @click.command("stop", epilog="\b\nExamples:\n  zun-arm stop ana\n  zun-arm stop --timeout 0 ana ben")
@@ -36,7 +37,8 @@ def stop_command(names: tuple[str, ...], timeout_s: int) -> None:
     from zun_arm.core import launching
 
     this = app()
-    for_each(names, lambda sandbox: launching.stop(this.host, sandbox, timeout_s=timeout_s), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: launching.stop(this.host, find(name), timeout_s=timeout_s))
 
 
 @click.command("restart", epilog="\b\nExamples:\n  zun-arm restart ana")
@@ -47,7 +49,8 @@ def restart_command(names: tuple[str, ...], timeout_s: int) -> None:
     from zun_arm.core import launching
 
     this = app()
-    for_each(names, lambda sandbox: launching.restart(this.host, sandbox, timeout_s=timeout_s), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: launching.restart(this.host, find(name), timeout_s=timeout_s))
 
 
 @click.command("pause", epilog="\b\nExamples:\n  zun-arm pause ana")
@@ -55,7 +58,8 @@ def restart_command(names: tuple[str, ...], timeout_s: int) -> None:
 def pause_command(names: tuple[str, ...]) -> None:
     """Freeze sandboxes: they keep their memory and use no CPU."""
     this = app()
-    for_each(names, lambda sandbox: this.engine.pause(sandbox.container_id), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: this.engine.pause(find(name).container_id))
 
 
 @click.command("unpause", epilog="\b\nExamples:\n  zun-arm unpause ana")
@@ -63,7 +67,8 @@ def pause_command(names: tuple[str, ...]) -> None:
 def unpause_command(names: tuple[str, ...]) -> None:
     """Let paused sandboxes go on."""
     this = app()
-    for_each(names, lambda sandbox: this.engine.unpause(sandbox.container_id), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: this.engine.unpause(find(name).container_id))
 
 
 @click.command("rename", epilog="\b\nExamples:\n  zun-arm rename ana ana-os1")
@@ -109,7 +114,8 @@ def delete_command(names: tuple[str, ...], everything: bool, if_exists: bool) ->
         names = tuple(sandbox.name for sandbox in this.engine.sandboxes())
     elif if_exists:
         names = tuple(name for name in names if _exists(this.engine, name))
-    for_each(names, lambda sandbox: launching.delete(this.host, sandbox), this.engine.sandbox)
+    find = this.engine.sandbox
+    for_each(names, lambda name: launching.delete(this.host, find(name)))
 
 
 def _exists(engine: object, name: str) -> bool:

@@ -66,7 +66,7 @@ def copy_out(engine: Engine, sandbox: Sandbox, source: str, target: Path) -> Non
             for member in tar:
                 inside = PurePosixPath(member.name).parts[1:]
                 _extract(tar, member, directory, (top if into else target.name, *inside))
-    except (tarfile.TarError, OSError) as err:
+    except (tarfile.TarError, OSError, ValueError) as err:
         raise ZunArmError(f"{sandbox.name}:{source} cannot be copied to {target}: {err}") from err
 
 

@@ -40,7 +40,18 @@ def examine(host: Host, tools: dict[str, Callable[[], str]]) -> list[Check]:
     checks = [_root(), *_tools(tools), _engine(host)]
     if checks[-1].verdict is Verdict.FAIL:
         return [*checks, *_board(host)]
-    return [*checks, *_limits(host), *_board(host), _room(host), _network(host)]
+    return [*checks, *_limits(host), *_board(host), _tried("room", _room, host), _tried("network", _network, host)]
+
+
+def _tried(name: str, look: Callable[[Host], Check], host: Host) -> Check:
+    """A check that may itself be refused by this host."""
+    try:
+        return look(host)
+    except ZunArmError as err:
+        return Check(name=name, verdict=Verdict.FAIL, found=err.message, cure=err.hint)
+    except OSError as err:
+        found = f"{err.filename or 'a file'}: {err.strerror}"
+        return Check(name=name, verdict=Verdict.FAIL, found=found, cure="run as root, as in sudo zun-arm")
 
 
 def _root() -> Check:
@@ -113,8 +124,5 @@ def _room(host: Host) -> Check:
 
 
 def _network(host: Host) -> Check:
-    try:
-        host.network.ensure()
-    except ZunArmError as err:
-        return Check(name="network", verdict=Verdict.FAIL, found=err.message, cure=err.hint)
+    host.network.ensure()
     return Check(name="network", verdict=Verdict.OK, found="bridge and rules are there")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import tarfile
 from collections.abc import Iterable
@@ -40,7 +39,7 @@ def _check(key: str, file: Path) -> None:
     kind, _, rest = key.partition(" ")
     try:
         blob = base64.b64decode(rest.split(" ")[0], validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         blob = b""
     # RFC 4253: the blob begins with the length of its type's name, and the name.
     if len(blob) < 16 or blob[4 : 4 + len(kind)] != kind.encode():
@@ -79,8 +78,8 @@ def _account(engine: Engine, container_id: str, user: str) -> tuple[int, int, st
         passwd = ""
     for line in passwd.splitlines():
         fields = line.split(":")
-        if fields[0] == user and len(fields) >= 6:
-            return int(fields[2]), int(fields[3]), fields[5]
+        if fields[0] == user and len(fields) >= 6 and fields[2].isdecimal() and fields[3].isdecimal():
+            return int(fields[2]), int(fields[3]), fields[5] or "/"
     if user == "root":
         return 0, 0, "/root"
     raise BadImage(f"the image has no user {user}, for whom the keys are", hint="launch it without --ssh-key")

@@ -1,4 +1,8 @@
-"""How a sandbox comes to run: launch, start, restart, rebuild. Each undoes itself, in reverse, when it fails."""
+"""How a sandbox comes to run, changes and goes: launch, start, stop, rebuild, delete.
+
+Each registers the undoing of a step before it does the step, so that a step which is done but not answered (an
+interrupt, an engine that dies) is undone too. What fails while undoing never hides why it was needed.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 
 from zun_arm.core import room, userlands
@@ -20,13 +23,21 @@ from zun_arm.core.naming import check_name, made_up_name
 from zun_arm.core.policy import Host
 from zun_arm.core.seams import ContainerPlan
 from zun_arm.core.units import now
-from zun_arm.errors import BadImage, DoesNotFit, HostNotReady, NetworkFailed, WrongState, ZunArmError
+from zun_arm.errors import (
+    BadImage,
+    DoesNotFit,
+    HostNotReady,
+    NetworkFailed,
+    NotFound,
+    WrongState,
+    ZunArmError,
+)
 
 LOG = logging.getLogger(__name__)
 
 NO_NEW_PRIVILEGES_LABEL = "zun-arm.no-new-privileges"
 CONSOLE_LABEL = "zun-arm.console"
-#: The name a sandbox's old container has while it is rebuilt; no sandbox can be called so.
+#: What a sandbox's old container is called while it is rebuilt; no sandbox can have such a name.
 OLD_SUFFIX = ".old"
 #: Seconds in which Docker carries out a request whose client was interrupted.
 _SETTLE_S = 0.5
@@ -44,11 +55,11 @@ def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None)
     room.check_limits(host, request.limits)
     room.check_room(host, name, request.limits)
     new_id = sandbox_id or str(uuid.uuid4())
-    with host_errors(name), host.locks.hold(new_id), ExitStack() as undo:
-        undo.callback(host.locks.forget, new_id)
+    with held(host, name, new_id), ExitStack() as undo:
+        undo.callback(_quietly, host.locks.forget, new_id)
         ensure_network(host)
-        undo.callback(host.network.release, new_id)
-        undo.callback(host.network.discard, new_id)
+        undo.callback(_quietly, host.network.release, new_id)
+        undo.callback(_quietly, host.network.discard, new_id)
         record = _record(request, new_id, platform, run, image, host.network.lease(new_id))
         created_at = now()
         container_id = _create(host, undo, name, image, record)
@@ -61,32 +72,26 @@ def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None)
 
 
 def start(host: Host, sandbox: Sandbox) -> None:
-    """Let a stopped sandbox run again, with the address it had; one that runs already is left alone."""
-    if sandbox.state == State.RUNNING:
-        return
+    """Let a stopped sandbox run again, with the address it had; one that runs is left alone, or connected if it is not."""
     if sandbox.state == State.PAUSED:
         raise WrongState(f"sandbox {sandbox.name!r} is paused", hint=f"zun-arm unpause {sandbox.name}")
-    room.check_room(host, sandbox.name, sandbox.record.limits)
-    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
+    with held(host, sandbox.name, sandbox.id):
         ensure_network(host)
-        host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port)
-        _start(host, undo, sandbox.container_id, sandbox.record)
-        undo.pop_all()
+        start_held(host, sandbox)
 
 
 def restart(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
     """Stop and start again."""
-    if sandbox.state in (State.RUNNING, State.PAUSED):
-        stop(host, sandbox, timeout_s=timeout_s)
-    start(host, replace(sandbox, state=State.EXITED))
+    with held(host, sandbox.name, sandbox.id):
+        ensure_network(host)
+        stop_held(host, sandbox, timeout_s=timeout_s)
+        start_held(host, sandbox)
 
 
 def stop(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
     """End a sandbox's processes; its file system, address and name stay. One that is stopped is left alone."""
-    if sandbox.state == State.PAUSED:
-        host.engine.unpause(sandbox.container_id)
-    host.engine.stop(sandbox.container_id, timeout_s=timeout_s)
-    _disconnect(host, sandbox.record)
+    with held(host, sandbox.name, sandbox.id):
+        stop_held(host, sandbox, timeout_s=timeout_s)
 
 
 def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeout_s: int) -> Sandbox:
@@ -100,14 +105,13 @@ def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeou
     record = replace(
         sandbox.record, image=reference, platform=platform, execution=_execution(run), emulator=run.emulator
     )
-    ran = sandbox.state in (State.RUNNING, State.PAUSED)
-    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
+    with held(host, sandbox.name, sandbox.id), ExitStack() as undo:
         ensure_network(host)
-        if ran:
-            stop(host, sandbox, timeout_s=timeout_s)
-            undo.callback(_start_again, host, sandbox)
+        if sandbox.state in (State.RUNNING, State.PAUSED):
+            undo.callback(_quietly, start_held, host, sandbox)
+            stop_held(host, sandbox, timeout_s=timeout_s)
+        undo.callback(_quietly, put_back_name, host, sandbox)
         host.engine.rename(sandbox.container_id, sandbox.name + OLD_SUFFIX)
-        undo.callback(host.engine.rename, sandbox.container_id, sandbox.name)
         container_id = _create(host, undo, sandbox.name, image, record)
         _start(host, undo, container_id, record)
         undo.pop_all()
@@ -116,25 +120,53 @@ def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeou
 
 
 def delete(host: Host, sandbox: Sandbox) -> None:
-    """Remove a sandbox and everything it had: processes, file system, link, address, gate, ports."""
-    with host.locks.hold(sandbox.id):
-        if sandbox.state == State.PAUSED:
-            host.engine.unpause(sandbox.container_id)
-        host.engine.remove(sandbox.container_id)
-        _disconnect(host, sandbox.record)
-        host.network.release(sandbox.id)
-        host.network.discard(sandbox.id)
-        host.locks.forget(sandbox.id)
+    """Remove a sandbox and everything it had: processes, file system, link, address, gate, ports. Twice is no error."""
+    with held(host, sandbox.name, sandbox.id):
+        delete_held(host, sandbox)
 
 
-def connect(host: Host, sandbox: Sandbox, pid: int) -> None:
-    """Complete the network of a sandbox that waits at its gate, and open it."""
-    with host_errors(sandbox.name), host.locks.hold(sandbox.id), ExitStack() as undo:
-        ensure_network(host)
-        undo.callback(_quietly, _disconnect, host, sandbox.record)
-        host.network.plug(sandbox.id, pid, sandbox.record.port)
-        _open(host, sandbox.container_id, sandbox.record, pid)
+def start_held(host: Host, sandbox: Sandbox) -> None:
+    """:func:`start` for one who holds the sandbox's lock."""
+    pid = host.engine.pid(sandbox.container_id)
+    if pid is not None:
+        connect_held(host, sandbox, pid)
+        return
+    room.check_room(host, sandbox.name, sandbox.record.limits)
+    with ExitStack() as undo:
+        host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port)
+        _start(host, undo, sandbox.container_id, sandbox.record)
         undo.pop_all()
+
+
+def stop_held(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
+    """:func:`stop` for one who holds the sandbox's lock."""
+    _thaw(host, sandbox)
+    host.engine.stop(sandbox.container_id, timeout_s=timeout_s)
+    _disconnect(host, sandbox.record)
+
+
+def delete_held(host: Host, sandbox: Sandbox) -> None:
+    """:func:`delete` for one who holds the sandbox's lock."""
+    _thaw(host, sandbox)
+    host.engine.remove(sandbox.container_id)
+    _disconnect(host, sandbox.record)
+    host.network.release(sandbox.id)
+    host.network.discard(sandbox.id)
+    host.locks.forget(sandbox.id)
+
+
+def connect_held(host: Host, sandbox: Sandbox, pid: int) -> None:
+    """Complete the network of a sandbox that runs without, and open its gate if it waits there; lock held."""
+    if not host.network.plugged(pid):
+        host.network.plug(sandbox.id, pid, sandbox.record.port)
+    _open(host, sandbox.container_id, sandbox.record, pid)
+
+
+def put_back_name(host: Host, sandbox: Sandbox) -> None:
+    """Give the old container of a failed rebuild its name again."""
+    for found in host.engine.sandboxes():
+        if found.container_id == sandbox.container_id and found.name.endswith(OLD_SUFFIX):
+            host.engine.rename(found.container_id, found.name.removesuffix(OLD_SUFFIX))
 
 
 def ensure_network(host: Host) -> None:
@@ -145,10 +177,11 @@ def ensure_network(host: Host) -> None:
 
 
 @contextmanager
-def host_errors(name: str) -> Iterator[None]:
-    """Say in words what this host's file systems refuse while a sandbox is made: rights, or space."""
+def held(host: Host, name: str, sandbox_id: str) -> Iterator[None]:
+    """Hold a sandbox's lock, and say in words what this host's file systems refuse meanwhile: rights, or space."""
     try:
-        yield
+        with host.locks.hold(sandbox_id):
+            yield
     except OSError as err:
         what = f"sandbox {name!r}: {err.filename or 'a file'}: {err.strerror}"
         if err.errno in (errno.EACCES, errno.EPERM):
@@ -218,7 +251,7 @@ def _open(host: Host, container_id: str, record: Record, pid: int) -> None:
     """Lead its ports to a plugged sandbox, and let its first process go on."""
     host.network.publish(record.port.address, record.publish)
     try:
-        host.network.open_gate(record.id, Path(f"/proc/{pid}").exists)
+        host.network.open_gate(record.id, pid)
     except NetworkFailed as err:
         said = b"".join(host.engine.logs(container_id, tail=3, follow=False)).decode(errors="replace").strip()
         raise NetworkFailed(err.message, hint=f"its last words: {said}" if said else err.hint) from err
@@ -230,18 +263,19 @@ def _disconnect(host: Host, record: Record) -> None:
         host.network.unpublish(record.port.address)
 
 
-def _start_again(host: Host, sandbox: Sandbox) -> None:
-    with ExitStack() as undo:
-        _start(host, undo, sandbox.container_id, sandbox.record)
-        undo.pop_all()
+def _thaw(host: Host, sandbox: Sandbox) -> None:
+    """A paused sandbox cannot end; one that goes on already, or is gone, is as good."""
+    if sandbox.state == State.PAUSED:
+        with suppress(NotFound, WrongState):
+            host.engine.unpause(sandbox.container_id)
 
 
 def _quietly(action: Callable[..., object], *args: object, **named: object) -> None:
     """Run a step of an undo; what fails there must not hide why it was needed."""
     try:
         action(*args, **named)
-    except ZunArmError as err:
-        LOG.debug("while undoing: %s", err)
+    except (ZunArmError, OSError) as err:
+        LOG.warning("while undoing: %s", err)
 
 
 def _unmake(host: Host, name: str, sandbox_id: str) -> Callable[..., None]:

@@ -14,8 +14,6 @@ from zun_arm.core.seams import Leftover
 from zun_arm.core.units import now
 from zun_arm.errors import ZunArmError
 
-Remedy = Callable[[Host, Sandbox], None]
-
 LOG = logging.getLogger(__name__)
 
 
@@ -33,13 +31,22 @@ class Finding:
         return {"kind": self.kind, "what": self.what, "action": self.action, "error": self.error}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repair:
+    """What is wrong with a sandbox, and what puts it right."""
+
+    kind: str
+    what: str
+    action: str
+    do: Callable[[], None]
+
+
 def reconcile(host: Host, *, repair: bool = True, at: datetime | None = None) -> list[Finding]:
     """Find and (with ``repair``) put right: half-made and expired sandboxes, missing networks, leftovers.
 
-    ``at`` is the moment lifetimes are compared with; None means now. A launch under way is left alone.
+    ``at`` is the moment lifetimes are compared with; None means now. What somebody works on just now is left alone.
     """
-    moment = at or now()
-    findings = [*_sandboxes(host, moment, repair), *_leftovers(host, repair)]
+    findings = [*_sandboxes(host, at or now(), repair), *_leftovers(host, repair)]
     for finding in findings:
         LOG.info(
             "%s %s: %s%s", finding.kind, finding.what, finding.action, f" ({finding.error})" if finding.error else ""
@@ -48,74 +55,97 @@ def reconcile(host: Host, *, repair: bool = True, at: datetime | None = None) ->
 
 
 def _sandboxes(host: Host, moment: datetime, repair: bool) -> Iterator[Finding]:
-    sandboxes = host.engine.sandboxes()
-    names = {sandbox.name: sandbox for sandbox in sandboxes}
-    for sandbox in sandboxes:
-        if not _is_idle(host, sandbox.id):
+    seen = host.engine.sandboxes()
+    for sandbox_id in dict.fromkeys(sandbox.id for sandbox in seen):
+        if _diagnose(host, [sandbox for sandbox in seen if sandbox.id == sandbox_id], moment) is None:
             continue
-        if sandbox.name.endswith(launching.OLD_SUFFIX):
-            yield _do(host, repair, "half-done rebuild", sandbox, *_undo_rebuild(names, sandbox))
-        elif sandbox.state == State.CREATED:
-            yield _do(host, repair, "half-made sandbox", sandbox, "delete", launching.delete)
-        elif sandbox.record.expires_at and sandbox.record.expires_at <= moment:
-            yield _do(host, repair, "expired sandbox", sandbox, "delete", launching.delete)
-        elif sandbox.state == State.RUNNING:
-            pid = host.engine.pid(sandbox.container_id)
-            if pid is not None and not host.network.plugged(pid):
-                yield _do(host, repair, "sandbox without network", sandbox, "connect", _connect)
+        with host.locks.hold(sandbox_id, blocking=False) as free:
+            # Looked at again under the lock: a launch or rebuild may have ended since.
+            while free and (found := _diagnose(host, _containers(host, sandbox_id), moment)) is not None:
+                error = _try(host, found.do) if repair else None
+                yield Finding(kind=found.kind, what=found.what, action=found.action, error=error)
+                if error is not None or not repair:
+                    break
 
 
-def _undo_rebuild(names: dict[str, Sandbox], old: Sandbox) -> tuple[str, Remedy]:
-    current = names.get(old.name.removesuffix(launching.OLD_SUFFIX))
-    if current is not None and current.state != State.CREATED:
-        return "delete the old one", lambda host, sandbox: host.engine.remove(sandbox.container_id)
-
-    def put_back(host: Host, sandbox: Sandbox) -> None:
-        if current is not None:
-            host.engine.remove(current.container_id)
-        host.engine.rename(sandbox.container_id, sandbox.name.removesuffix(launching.OLD_SUFFIX))
-
-    return "put the old one back", put_back
+def _containers(host: Host, sandbox_id: str) -> list[Sandbox]:
+    return [sandbox for sandbox in host.engine.sandboxes() if sandbox.id == sandbox_id]
 
 
-def _connect(host: Host, sandbox: Sandbox) -> None:
-    pid = host.engine.pid(sandbox.container_id)
-    if pid is not None:
-        launching.connect(host, sandbox, pid)
+def _diagnose(host: Host, same: list[Sandbox], moment: datetime) -> _Repair | None:
+    """What is wrong with the containers of one sandbox: one, or two when a rebuild was broken off."""
+    old = next((sandbox for sandbox in same if sandbox.name.endswith(launching.OLD_SUFFIX)), None)
+    new = next((sandbox for sandbox in same if sandbox is not old), None)
+    if old is not None:
+        return _undo_rebuild(host, old, new)
+    if new is None:
+        return None
+    if new.state == State.CREATED:
+        kind = "half-made sandbox"
+        return _Repair(kind=kind, what=new.name, action="delete", do=lambda: launching.delete_held(host, new))
+    if new.record.expires_at and new.record.expires_at <= moment:
+        kind = "expired sandbox"
+        return _Repair(kind=kind, what=new.name, action="delete", do=lambda: launching.delete_held(host, new))
+    pid = host.engine.pid(new.container_id) if new.state == State.RUNNING else None
+    if pid is not None and not host.network.plugged(pid):
+        kind = "sandbox without network"
+        return _Repair(kind=kind, what=new.name, action="connect", do=lambda: launching.connect_held(host, new, pid))
+    return None
 
 
-def _do(host: Host, repair: bool, kind: str, sandbox: Sandbox, action: str, remedy: Remedy) -> Finding:
-    error = None
-    if repair:
-        try:
-            remedy(host, sandbox)
-        except ZunArmError as err:
-            error = str(err)
-    return Finding(kind=kind, what=sandbox.name, action=action, error=error)
+def _undo_rebuild(host: Host, old: Sandbox, new: Sandbox | None) -> _Repair:
+    kind = "half-done rebuild"
+    if new is not None and new.state != State.CREATED:
+        action = "delete the old one"
+        return _Repair(kind=kind, what=old.name, action=action, do=lambda: host.engine.remove(old.container_id))
+
+    def put_back() -> None:
+        if new is not None:
+            host.engine.remove(new.container_id)
+        launching.put_back_name(host, old)
+
+    return _Repair(kind=kind, what=old.name, action="put the old one back", do=put_back)
+
+
+def _try(host: Host, action: Callable[[], None]) -> str | None:
+    """Put something right; the error in words when that fails."""
+    try:
+        launching.ensure_network(host)
+        action()
+    except ZunArmError as err:
+        return str(err)
+    except OSError as err:
+        return f"{err.filename or 'a file'}: {err.strerror}"
+    return None
 
 
 def _leftovers(host: Host, repair: bool) -> Iterator[Finding]:
-    idle = [leftover for leftover in _unused(host) if _is_idle(host, leftover.sandbox_id)]
-    # A launch may have ended between the two looks: what its sandbox now uses is no leftover any more.
-    for leftover in [leftover for leftover in _unused(host) if leftover in idle] if idle else []:
-        error = None
-        if repair:
-            try:
-                host.network.clear(leftover)
-                if leftover.sandbox_id is not None:
-                    host.locks.forget(leftover.sandbox_id)
-            except ZunArmError as err:
-                error = str(err)
-        yield Finding(kind=leftover.kind, what=leftover.what, action="remove", error=error)
+    by_sandbox: dict[str | None, list[Leftover]] = {}
+    for leftover in _unused(host):
+        by_sandbox.setdefault(leftover.sandbox_id, []).append(leftover)
+    for leftover in by_sandbox.pop(None, []):
+        yield _clear(host, leftover, repair)
+    for sandbox_id, group in by_sandbox.items():
+        assert sandbox_id is not None, "those without were popped"
+        with host.locks.hold(sandbox_id, blocking=False) as free:
+            # A launch may have ended between the two looks: what its sandbox now uses is no leftover any more.
+            again = _unused(host) if free else []
+            for leftover in group:
+                if leftover in again:
+                    yield _clear(host, leftover, repair)
+            if free and repair:
+                host.locks.forget(sandbox_id)
+
+
+def _clear(host: Host, leftover: Leftover, repair: bool) -> Finding:
+    error = None
+    if repair:
+        try:
+            host.network.clear(leftover)
+        except ZunArmError as err:
+            error = str(err)
+    return Finding(kind=leftover.kind, what=leftover.what, action="remove", error=error)
 
 
 def _unused(host: Host) -> list[Leftover]:
     return host.network.leftovers({sandbox.id: sandbox.record.port for sandbox in host.engine.sandboxes()})
-
-
-def _is_idle(host: Host, sandbox_id: str | None) -> bool:
-    """Whether nobody works on the sandbox just now."""
-    if sandbox_id is None:
-        return True
-    with host.locks.hold(sandbox_id, blocking=False) as free:
-        return free

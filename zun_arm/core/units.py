@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from zun_arm.core.model import Publish
 from zun_arm.errors import BadInput
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _MIB_PER = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024, "": 1 / (1024 * 1024)}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([smhdw]?)", re.IGNORECASE)
 _SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
-_PUBLISH = re.compile(r"(\d+):(\d+)(?:/(tcp|udp))?", re.IGNORECASE)
+_PUBLISH = re.compile(r"(\d{1,5}):(\d{1,5})(?:/(tcp|udp))?", re.IGNORECASE)
 _HIGHEST_PORT = 65535
 
 

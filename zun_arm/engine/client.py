@@ -106,8 +106,8 @@ def _not_answering(what: str, err: Exception) -> HostNotReady:
     reason = str(err)
     if "Permission denied" in reason:
         return HostNotReady(f"{what}: permission denied", hint="run as root, as in sudo zun-arm")
-    if "version" in reason.lower() and "api" in reason.lower():
-        return HostNotReady(f"{what}: {reason}", hint="install Docker Engine 20.10 or newer")
+    if "timed out" in reason:
+        return HostNotReady(f"{what}: Docker did not answer in time", hint="see the log of dockerd, or restart it")
     return HostNotReady(
         f"{what}: the engine does not answer ({_short(reason)})",
         hint="start it (systemctl start docker, or dockerd &), or install it: apt-get install docker.io",

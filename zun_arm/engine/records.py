@@ -9,6 +9,7 @@ from typing import Any
 
 from zun_arm.core.model import Emulator, Execution, Limits, Port, Publish, Record
 from zun_arm.core.platforms import Isa
+from zun_arm.errors import ZunArmError
 
 #: The sandbox's id; a container without it (or with an empty one) is not ours.
 SANDBOX_LABEL = "zun-arm.sandbox"
@@ -66,7 +67,7 @@ def from_labels(labels: Mapping[str, str]) -> Record | None:
         if told["format"] != _FORMAT:
             return None
         return _record(sandbox_id, told)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ZunArmError):
         return None
 
 

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,9 +132,9 @@ class KernelNetwork:
         with self._locks.hold("published"):
             rules.unpublish(address)
 
-    def open_gate(self, sandbox_id: str, alive: Callable[[], bool]) -> None:
-        """Let the first process run."""
-        self._gates.open(sandbox_id, alive, self._settings.plug_timeout_s)
+    def open_gate(self, sandbox_id: str, pid: int) -> None:
+        """Let the first process ``pid`` run; one that was let already is left alone."""
+        self._gates.open(sandbox_id, pid, self._settings.plug_timeout_s)
 
     def leftovers(self, kept: Mapping[str, Port]) -> list[Leftover]:
         """What of ours belongs to none of the sandboxes ``kept`` (id -> port)."""

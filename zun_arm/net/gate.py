@@ -11,7 +11,6 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,30 +23,28 @@ _POLL_S = 0.0005
 # Debian's busybox prefers its own applets to the image's programs unless the path has a slash: hence the search. argv[0]
 # stays as given. Shells export PWD, OLDPWD and SHLVL; the program must not see ours.
 _SCRIPT = """\
-# zun-arm's gate: wait until the network is complete, then become the program.
-read -r go </.zun-arm/gate || exit 125
-program=$1
-case $program in
+# zun-arm's gate: wait until the network is complete, then become the program. Variables may be the image's own.
+read -r zun_arm </.zun-arm/gate || exit 125
+zun_arm=$1
+case $1 in
 */*) ;;
 *)
-    IFS=:
-    for d in $PATH; do
-        [ -f "$d/$1" ] && [ -x "$d/$1" ] && program=$d/$1 && break
-    done
-    unset IFS
-    case $program in
-    */*) ;;
-    *)
+    zun_arm=$(
+        IFS=:
+        for dir in $PATH; do
+            [ -f "$dir/$1" ] && [ -x "$dir/$1" ] && echo "$dir/$1" && exit
+        done
+    )
+    if [ -z "$zun_arm" ]; then
         echo "zun-arm: the program $1 is not in this image (PATH is $PATH)" >&2
         exit 127
-        ;;
-    esac
+    fi
     ;;
 esac
-name=$1
+zun_arm_name=$1
 shift
-unset go d OLDPWD SHLVL PWD
-exec -a "$name" "$program" "$@"
+unset OLDPWD SHLVL PWD
+exec -a "$zun_arm_name" "$zun_arm" "$@"
 """
 
 
@@ -117,30 +114,51 @@ class Gates:
         """The ids of the sandboxes that have files here."""
         return [place.name for place in self._directory.iterdir()] if self._directory.is_dir() else []
 
-    def open(self, sandbox_id: str, alive: Callable[[], bool], timeout_s: float) -> None:
-        """Let the first process go on, once it waits at the gate.
+    def open(self, sandbox_id: str, pid: int, timeout_s: float) -> None:
+        """Let the first process ``pid`` go on, once it waits at the gate; one that was let already is left alone.
 
-        ``alive`` tells whether it still runs. :class:`TimedOut` after ``timeout_s`` seconds, :class:`NetworkFailed`
-        when the process is gone.
+        :class:`TimedOut` after ``timeout_s`` seconds, :class:`NetworkFailed` when the process is gone.
         """
-        gate = self._directory / sandbox_id / "gate"
+        gate, opened = self._directory / sandbox_id / "gate", self._directory / sandbox_id / "opened"
+        process = _identity(pid)
+        with suppress(FileNotFoundError):
+            if process is not None and opened.read_text() == process:
+                return
+        writer = self._reach(gate, sandbox_id, pid, timeout_s)
+        try:
+            os.write(writer, b"go\n")
+        finally:
+            os.close(writer)
+        opened.write_text(process or "")
+
+    def _reach(self, gate: Path, sandbox_id: str, pid: int, timeout_s: float) -> int:
+        """The gate's writing end, as soon as somebody reads at it."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                writer = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
-                break
+                return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
             except OSError as err:
                 if err.errno != errno.ENXIO:  # ENXIO: nobody reads yet
-                    raise NetworkFailed(f"the gate of sandbox {sandbox_id} cannot be opened: {err.strerror}") from err
-            if not alive():
-                raise NetworkFailed(f"the first process of sandbox {sandbox_id} ended before its network was complete")
+                    raise NetworkFailed(
+                        f"the gate of sandbox {sandbox_id} cannot be opened: {err.strerror}", hint="zun-arm reconcile"
+                    ) from err
+            if _identity(pid) is None:
+                raise NetworkFailed(
+                    f"the first process of sandbox {sandbox_id} ended before its network was complete",
+                    hint="zun-arm logs NAME shows its last words",
+                )
             if time.monotonic() > deadline:
                 raise TimedOut(
                     f"the first process of sandbox {sandbox_id} did not reach its gate within {timeout_s:g} s",
                     hint="the board may be overloaded: try again, or raise [network] plug_timeout",
                 )
             time.sleep(_POLL_S)
-        try:
-            os.write(writer, b"go\n")
-        finally:
-            os.close(writer)
+
+
+def _identity(pid: int) -> str | None:
+    """A process, told apart from a later one with the same number: its pid and start time (proc(5), stat, field 22)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else f"{pid} {fields[19]}"

@@ -37,7 +37,10 @@ class Leases:
     def take(self, sandbox_id: str, subnet: ipaddress.IPv4Network) -> str:
         """The sandbox's address: the one it has, or the lowest free one. :class:`DoesNotFit` when none is left."""
         with self._locks.hold(_LOCK):
-            taken = {file.name for file in self._files()}
+            taken = self.all()
+            for address, holder in taken.items():
+                if holder == sandbox_id:
+                    return address
             gateway = next(subnet.hosts())
             for host in subnet.hosts():
                 address = str(host)
