@@ -1,5 +1,7 @@
 """Packaging of zun-arm: metadata, extras, console script and the packages kept outside ``zun_arm/``."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 RUNTIME = [
@@ -27,7 +29,7 @@ setup(
     name="zun-arm",
     version="0.1.0",
     description="ARMv7 and ARMv8 userlands as containers, on boards without KVM and on x86 laptops",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
