@@ -66,5 +66,6 @@ class Attachment:
         """Give the connection up; the program goes on."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._raw.close()
+        for end in (self._raw, self._socket):
+            with suppress(OSError):
+                end.close()

@@ -108,7 +108,7 @@ class KernelNetwork:
     def plugged(self, pid: int) -> bool:
         """Whether the sandbox whose first process is ``pid`` is connected."""
         try:
-            return links.plugged(pid)
+            return links.plugged(pid, self._settings.bridge)
         except FileNotFoundError:
             return False
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
+_IFF_UP = 1  # linux/if.h
 _ALIAS = "zun-arm"
 _VETH = "zv"
 SANDBOX_LINK = "eth0"
@@ -164,18 +165,34 @@ def plug(sandbox_id: str, pid: int, port: Port, bridge: str) -> None:
         os.close(namespace)
 
 
-def plugged(pid: int) -> bool:
-    """Whether the process's network namespace has an ``eth0`` that is up."""
+def plugged(pid: int, bridge: str) -> bool:
+    """Whether the process's network namespace has an ``eth0`` that is up and whose other end is on the bridge."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
-        return in_namespace(namespace, _is_up)
+        other_end = in_namespace(namespace, _other_end)
     finally:
         os.close(namespace)
-
-
-def _is_up() -> bool:
+    if other_end is None:
+        return False
     with ip_route() as ip:
-        return bool(ip.link_lookup(ifname=SANDBOX_LINK, operstate="UP"))
+        try:
+            link = ip.link("get", index=other_end)[0]
+        except _netlink_error():
+            return False
+        return link.get_attr("IFLA_MASTER") == index_of(bridge)
+
+
+def _other_end() -> int | None:
+    """The index of the link at the other end of this namespace's ``eth0``, if that is up.
+
+    Asked for by flag: the operational state follows a moment after the link was set up.
+    """
+    index = index_of(SANDBOX_LINK)
+    if index is None:
+        return None
+    with ip_route() as ip:
+        link = ip.link("get", index=index)[0]
+        return int(link.get_attr("IFLA_LINK")) if link["flags"] & _IFF_UP else None
 
 
 def _make_veth(host_end: str, namespace: int, port: Port, bridge: str) -> None:
