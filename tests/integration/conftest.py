@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import docker
 import pytest
 from testcontainers.core.container import DockerContainer
 
+from zun_arm.core import launching
+from zun_arm.core.reconcile import reconcile
 from zun_arm.wiring import App
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -42,7 +45,9 @@ def run_cli(*args: str, input: str | None = None, timeout: float = 180, check: b
         [ZUN_ARM, *args], input=input, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env}
     )
     if check:
-        assert done.returncode == 0, f"zun-arm {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"zun-arm {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done
 
 
@@ -104,7 +109,9 @@ def nothing_left(request: pytest.FixtureRequest, bystander: Any, client: docker.
     report = getattr(request.node, "rep_call", None)
     if report is not None and report.failed:
         dump(client)
-    run_cli("delete", "--all") if json.loads(run_cli("list", "--format", "json").stdout) else None
+    this = App()  # not the command line: four processes less after each test
+    for sandbox in this.engine.sandboxes():
+        launching.delete(this.host, sandbox)
     assert remains(client) == []
     assert identity(bystander) == before, "a container that is not ours was touched"
 
@@ -113,7 +120,11 @@ def remains(client: docker.DockerClient) -> list[str]:
     """Everything of zun-arm's that is there: containers, links, leases, gates, published ports, findings of reconcile."""
     found = [f"container {item.name}" for item in client.containers.list(all=True) if item.name.startswith("zun-arm-")]
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    found += [f"link {line.split(':')[1].strip()}" for line in links.splitlines() if line.split(":")[1].strip().startswith("zv")]
+    found += [
+        f"link {line.split(':')[1].strip()}"
+        for line in links.splitlines()
+        if line.split(":")[1].strip().startswith("zv")
+    ]
     state = Path(os.environ["OS_DEFAULT__STATE_DIR"])
     for part in ("leases", "sandboxes", "work"):
         if (state / part).is_dir():
@@ -121,8 +132,7 @@ def remains(client: docker.DockerClient) -> list[str]:
     table = subprocess.run(["nft", "list", "table", "ip", "zun_arm"], capture_output=True, text=True)
     if "elements" in table.stdout:
         found.append(f"published ports: {table.stdout}")
-    found += [f"finding {item}" for item in json.loads(run_cli("reconcile", "--dry-run", "--format", "json").stdout)]
-    return found
+    return found + [f"finding {item}" for item in reconcile(App().host, repair=False)]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -149,6 +159,63 @@ def launched(cli: Cli, tiny: str) -> Callable[..., dict[str, Any]]:
         return told
 
     return launch
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Look again and again until what was looked for is there (is true), and return it; fail after a deadline."""
+
+    def wait(look: Callable[[], Any], what: str, *, within: float = 30) -> Any:
+        deadline = time.monotonic() + within
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
+            time.sleep(0.05)
+        return found
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def left_over(client: docker.DockerClient) -> Callable[[], list[str]]:
+    """Everything of zun-arm's that is there; for a test that wants to know before the usual cleaning."""
+    return lambda: remains(client)
+
+
+@pytest.fixture(scope="session")
+def rootfs(client: docker.DockerClient, bystander: Any) -> bytes:
+    """The root file system of `tiny` for linux/arm/v7, as a tar."""
+    return b"".join(client.api.export(bystander.id))
+
+
+@pytest.fixture(scope="session")
+def no_command(client: docker.DockerClient, rootfs: bytes) -> str:
+    """An image that names no program to run."""
+    client.api.import_image_from_data(rootfs, repository="nocommand", tag="latest")
+    return "nocommand"
+
+
+_GREETER = """
+import socket, sys
+with socket.create_server(("198.51.100.1", int(sys.argv[1])), backlog=64) as server:
+    print("ready", flush=True)
+    while True:
+        peer, (address, _port) = server.accept()
+        with peer:
+            peer.sendall(f"you are {address}\\n".encode())
+"""
+
+
+@pytest.fixture
+def greeter(outside: list[str]) -> Iterator[int]:
+    """A TCP server in the outside world, on 198.51.100.1: tells everybody the address they came from. The port."""
+    port = 9007
+    with subprocess.Popen(
+        [*outside, sys.executable, "-c", _GREETER, str(port)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield port
+        server.kill()
 
 
 needed = [program for program in ("nsenter", "ip", "nft", "dockerd", "ssh") if shutil.which(program) is None]

@@ -126,8 +126,9 @@ class TestKernelNetwork(NetworkContract):
         sandbox_id = new_id()
         port, process = self.plugged_in(ready, waiting, sandbox_id)
         subprocess.run(["ip", "link", "del", BRIDGE], check=True)
+        assert not ready.plugged(process.pid), "neither while there is no bridge"
         ready.ensure()
-        assert not ready.plugged(process.pid)
+        assert not ready.plugged(process.pid), "nor when there is another"
         ready.plug(sandbox_id, process.pid, port)
         assert ready.plugged(process.pid)
 

@@ -8,9 +8,22 @@ from typing import Any
 
 import pytest
 
-KEYS = (
-    ["id", "name", "image", "platform", "execution", "state", "address", "mac", "memory_mib", "vcpus", "pids", "created_at", "expires_at", "exit_code"]
-)
+KEYS = [
+    "id",
+    "name",
+    "image",
+    "platform",
+    "execution",
+    "state",
+    "address",
+    "mac",
+    "memory_mib",
+    "vcpus",
+    "pids",
+    "created_at",
+    "expires_at",
+    "exit_code",
+]
 
 
 @pytest.mark.parametrize(("platform", "machine"), [("linux/arm/v7", "armv7l"), ("linux/arm64", "aarch64")])

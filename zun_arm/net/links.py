@@ -179,7 +179,7 @@ def plugged(pid: int, bridge: str) -> bool:
             link = ip.link("get", index=other_end)[0]
         except _netlink_error():
             return False
-        return link.get_attr("IFLA_MASTER") == index_of(bridge)
+        return bool(link.get_attr("IFLA_MASTER") == index_of(bridge))
 
 
 def _other_end() -> int | None:
