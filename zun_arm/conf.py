@@ -149,7 +149,7 @@ def load(files: list[Path] | None = None) -> Settings:
 
 def _settings(conf: Any) -> Settings:
     return Settings(
-        state_dir=Path(conf.state_dir),
+        state_dir=Path(conf.state_dir).absolute(),
         docker_host=conf.docker.host,
         docker_timeout_s=conf.docker.timeout,
         bridge=conf.network.bridge,

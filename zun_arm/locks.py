@@ -12,8 +12,7 @@ class FileLocks:
     """Named locks, one file each below ``directory``."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._threads: Any = None
+        self._directory = directory.absolute()
 
     @contextmanager
     def hold(self, name: str, *, blocking: bool = True) -> Iterator[bool]:
@@ -21,26 +20,29 @@ class FileLocks:
         from oslo_concurrency import lockutils
 
         self._directory.mkdir(parents=True, exist_ok=True)
-        if self._threads is None:
-            # The kernel's file locks belong to processes: threads need locks of their own beside them.
-            self._threads = lockutils.Semaphores()
-        lock = lockutils.lock(
-            name,
-            external=True,
-            lock_path=str(self._directory),
-            do_log=False,
-            semaphores=self._threads,
-            blocking=blocking,
-        )
+        # The kernel's file locks belong to processes: threads need locks of their own beside them.
+        threads = lockutils.internal_lock(str(self._directory / name), blocking=blocking)
+        processes = lockutils.external_lock(name, lock_path=str(self._directory))
         with ExitStack() as held:
             try:
-                held.enter_context(lock)
+                held.enter_context(threads)
             except lockutils.AcquireLockFailedException:
                 yield False
-            else:
-                yield True
+                return
+            got = processes.acquire(blocking=blocking)
+            held.callback(_let_go, processes, got)
+            yield got
 
     def forget(self, name: str) -> None:
         """Remove the file of a lock nobody needs any more."""
         with suppress(FileNotFoundError):
             (self._directory / name).unlink()
+
+
+def _let_go(lock: Any, got: bool) -> None:
+    """Release a lock; one that was refused still has its file open."""
+    if got:
+        lock.release()
+    elif lock.lockfile is not None:
+        lock.lockfile.close()
+        lock.lockfile = None

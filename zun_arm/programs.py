@@ -18,8 +18,9 @@ class ProgramFailed(ZunArmError):
     def __init__(self, argv: Sequence[str], code: int, stderr: str) -> None:
         self.code = code
         self.stderr = stderr.strip()
-        last = self.stderr.splitlines()[-1] if self.stderr else "it printed no reason"
-        super().__init__(f"{argv[0]} ended with code {code}: {last}", hint=f"the command was: {' '.join(argv)}")
+        lines = self.stderr.splitlines() or ["it printed no reason"]
+        told = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+        super().__init__(f"{argv[0]} ended with code {code}: {told}", hint=f"the command was: {' '.join(argv)}")
 
 
 def find(program: str, *, package: str | None = None) -> str:

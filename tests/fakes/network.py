@@ -40,13 +40,14 @@ class FakeNetwork:
         self.published: dict[tuple[str, int], tuple[str, int]] = {}
         self.listening: set[int] = set()
         self.opened: list[Opened] = []
+        self.let: set[str] = set()
 
     @property
     def links(self) -> dict[str, int]:
         """Sandbox id -> pid; a link goes with its namespace, and that with its process."""
         return {sandbox_id: pid for sandbox_id, pid in self._plugged.items() if pid in self.processes.running}
 
-    def ensure(self) -> None:
+    def ensure(self, *, thorough: bool = False) -> None:
         with self.trace.step("network.ensure"):
             self.bridge = True
 
@@ -82,6 +83,7 @@ class FakeNetwork:
     def discard(self, sandbox_id: str) -> None:
         with self.trace.step("network.discard"):
             self.gates.pop(sandbox_id, None)
+            self.let.discard(sandbox_id)
 
     def entrypoint(self) -> tuple[str, ...]:
         with self.trace.step("network.entrypoint"):
@@ -100,6 +102,17 @@ class FakeNetwork:
         with self.trace.step("network.plugged"):
             process = self.processes.running.get(pid)
             return process is not None and process.network
+
+    def complete(self, sandbox_id: str, pid: int, address: str, ports: tuple[Publish, ...]) -> bool:
+        with self.trace.step("network.complete"):
+            process = self.processes.running.get(pid)
+            wanted = {(port.protocol, port.host_port): (address, port.sandbox_port) for port in ports}
+            connected = process is not None and process.network and not process.at_gate
+            return connected and wanted.items() <= self.published.items()
+
+    def never_let(self, sandbox_id: str) -> bool:
+        with self.trace.step("network.never_let"):
+            return sandbox_id in self.gates and sandbox_id not in self.let
 
     def unplug(self, sandbox_id: str) -> None:
         with self.trace.step("network.unplug"):
@@ -136,6 +149,7 @@ class FakeNetwork:
             ports = tuple(port for (_protocol, port), target in self.published.items() if target[0] == address)
             self.opened.append(Opened(sandbox_id, process.network, ports))
             process.at_gate = False
+            self.let.add(sandbox_id)
             process.go()
 
     def leftovers(self, kept: Mapping[str, Port]) -> list[Leftover]:

@@ -102,8 +102,10 @@ def main() -> None:
         say(f"zun-arm: error: {err.filename or 'a file'}: {err.strerror}")
         say("zun-arm: hint: run as root, as in sudo zun-arm")
         code = ExitCode.HOST_NOT_READY
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `zun-arm list | head`; nothing is wrong with us.
+    except SystemExit as err:
+        # click ends the process itself when the reader of our output has gone, as in `zun-arm list | head`.
+        if not isinstance(err.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     sys.exit(int(code))

@@ -83,11 +83,12 @@ def console_command(name: str) -> None:
     sandbox = _running(this.engine.sandbox(name))
     for piece in this.engine.logs(sandbox.container_id, tail=20, follow=False):
         _write(1, piece)
+    stream = this.engine.attach(sandbox.container_id, tty=sandbox.record.tty)
     if not sandbox.record.tty:
         say(f"zun-arm: {name} was launched without --tty: its output only; Ctrl-C leaves")
     elif sys.stdin.isatty():
         say("zun-arm: connected; Ctrl-] leaves")
-    _connect(this.engine.attach(sandbox.container_id, tty=sandbox.record.tty), stdin=sandbox.record.tty, detach=True)
+    _connect(stream, stdin=sandbox.record.tty, detach=True)
 
 
 def _running(sandbox: Sandbox) -> Sandbox:
@@ -146,7 +147,7 @@ def _raw_terminal(stream: Streams) -> Iterator[None]:
 
     old_handler = signal.signal(signal.SIGWINCH, tell_size)
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSANOW)  # what was typed already is not thrown away
         tell_size()
         yield
     finally:

@@ -6,10 +6,14 @@ The engine's own labels would not do: whoever made the image wrote them.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from zun_arm.core.platforms import Isa, platform_of
+
+LOG = logging.getLogger(__name__)
 
 Measure = Callable[[Iterator[bytes]], Isa | None]
 
@@ -40,12 +44,17 @@ class FileImageBook:
         return platform, isa
 
     def note(self, image_id: str, isa: Isa) -> None:
-        """Remember what an image was measured to be."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        """Remember what an image was measured to be. Where that cannot be written it is measured again next time."""
         file = self._file(image_id)
         part = file.with_suffix(".part")
-        part.write_text(json.dumps({"isa": isa.value}))
-        part.replace(file)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({"isa": isa.value}))
+            part.replace(file)
+        except OSError as err:
+            LOG.info("what was measured of %s is not remembered: %s", image_id[:19], err)
+            with suppress(OSError):
+                part.unlink()
 
     def _file(self, image_id: str) -> Path:
         return self._directory / f"{image_id.removeprefix('sha256:')}.json"

@@ -56,13 +56,11 @@ def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None)
     room.check_room(host, name, request.limits)
     new_id = sandbox_id or str(uuid.uuid4())
     with held(host, name, new_id), ExitStack() as undo:
-        undo.callback(_quietly, host.locks.forget, new_id)
+        undo.push(_unmake(host, name, new_id, whole=True))
         ensure_network(host)
-        undo.callback(_quietly, host.network.release, new_id)
-        undo.callback(_quietly, host.network.discard, new_id)
         record = _record(request, new_id, platform, run, image, host.network.lease(new_id))
         created_at = now()
-        container_id = _create(host, undo, name, image, record)
+        container_id = _create(host, name, image, record)
         pid = _start(host, undo, container_id, record)
         undo.pop_all()
         LOG.info("sandbox %s runs as process %d", name, pid)
@@ -112,7 +110,8 @@ def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeou
             stop_held(host, sandbox, timeout_s=timeout_s)
         undo.callback(_quietly, put_back_name, host, sandbox)
         host.engine.rename(sandbox.container_id, sandbox.name + OLD_SUFFIX)
-        container_id = _create(host, undo, sandbox.name, image, record)
+        undo.push(_unmake(host, sandbox.name, sandbox.id))
+        container_id = _create(host, sandbox.name, image, record)
         _start(host, undo, container_id, record)
         undo.pop_all()
         host.engine.remove(sandbox.container_id)
@@ -169,9 +168,12 @@ def put_back_name(host: Host, sandbox: Sandbox) -> None:
             host.engine.rename(found.container_id, found.name.removesuffix(OLD_SUFFIX))
 
 
-def ensure_network(host: Host) -> None:
-    """Bridge, rules and leases are there; leases lost with the state directory are written anew from the labels."""
-    host.network.ensure()
+def ensure_network(host: Host, *, thorough: bool = False) -> None:
+    """Bridge, rules and leases are there; leases lost with the state directory are written anew from the labels.
+
+    ``thorough`` looks at the rules too, even if this process saw them before.
+    """
+    host.network.ensure(thorough=thorough)
     if not host.network.leases_known():
         host.network.restore_leases([(sandbox.id, sandbox.record.port.address) for sandbox in host.engine.sandboxes()])
 
@@ -214,7 +216,7 @@ def _execution(run: Run) -> Execution:
     return run.execution
 
 
-def _create(host: Host, undo: ExitStack, name: str, image: Image, record: Record) -> str:
+def _create(host: Host, name: str, image: Image, record: Record) -> str:
     """Make the gate and the container, with its keys inside; not started."""
     program = (*image.entrypoint, *(record.command or image.command))
     if not program:
@@ -231,7 +233,6 @@ def _create(host: Host, undo: ExitStack, name: str, image: Image, record: Record
         no_new_privileges=image.labels.get(NO_NEW_PRIVILEGES_LABEL) != "false",
         log_max_mib=host.policy.log_max_mib,
     )
-    undo.push(_unmake(host, name, record.id))
     container_id = host.engine.create(plan)
     if record.ssh_keys:
         put_keys(host.engine, container_id, image, record.ssh_keys)
@@ -253,7 +254,9 @@ def _open(host: Host, container_id: str, record: Record, pid: int) -> None:
     try:
         host.network.open_gate(record.id, pid)
     except NetworkFailed as err:
-        said = b"".join(host.engine.logs(container_id, tail=3, follow=False)).decode(errors="replace").strip()
+        said = ""
+        with suppress(ZunArmError):
+            said = b"".join(host.engine.logs(container_id, tail=3, follow=False)).decode(errors="replace").strip()
         raise NetworkFailed(err.message, hint=f"its last words: {said}" if said else err.hint) from err
 
 
@@ -278,18 +281,31 @@ def _quietly(action: Callable[..., object], *args: object, **named: object) -> N
         LOG.warning("while undoing: %s", err)
 
 
-def _unmake(host: Host, name: str, sandbox_id: str) -> Callable[..., None]:
-    """Removes a half-made container. It may not be there yet: an interrupted request is still carried out by Docker."""
+def _unmake(host: Host, name: str, sandbox_id: str, *, whole: bool = False) -> Callable[..., None]:
+    """Removes a half-made container, and with ``whole`` the lease, gate and lock of its sandbox.
 
-    def remove() -> None:
-        for sandbox in host.engine.sandboxes():
-            if (sandbox.name, sandbox.id) == (name, sandbox_id):
-                host.engine.remove(sandbox.container_id)
+    The container may not be there yet: an interrupted request is still carried out by Docker. While it cannot be
+    removed, its address stays taken: reconcile removes both.
+    """
+
+    def remove() -> bool:
+        try:
+            for sandbox in host.engine.sandboxes():
+                if (sandbox.name, sandbox.id) == (name, sandbox_id):
+                    host.engine.remove(sandbox.container_id)
+        except (ZunArmError, OSError) as err:
+            LOG.warning("while undoing: %s", err)
+            return False
+        return True
 
     def leave(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _quietly(remove)
+        removed = remove()
         if error is not None and not isinstance(error, Exception):
             time.sleep(_SETTLE_S)
-            _quietly(remove)
+            removed = remove()
+        if removed and whole:
+            _quietly(host.network.discard, sandbox_id)
+            _quietly(host.network.release, sandbox_id)
+            _quietly(host.locks.forget, sandbox_id)
 
     return leave

@@ -181,6 +181,15 @@ class LaunchRequest:
     command: tuple[str, ...] = ()
     tty: bool = False
 
+    def __post_init__(self) -> None:
+        taken = [(item.protocol, item.host_port) for item in self.publish]
+        for protocol, port in taken:
+            if taken.count((protocol, port)) > 1:
+                raise BadInput(
+                    f"port {port}/{protocol} of the board is published twice",
+                    hint="give each its own port of the board",
+                )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

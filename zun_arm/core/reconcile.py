@@ -46,6 +46,9 @@ def reconcile(host: Host, *, repair: bool = True, at: datetime | None = None) ->
 
     ``at`` is the moment lifetimes are compared with; None means now. What somebody works on just now is left alone.
     """
+    if repair and host.engine.sandboxes():
+        # Rules are nobody's in particular: a firewall that was loaded anew has taken them along.
+        launching.ensure_network(host, thorough=True)
     findings = [*_sandboxes(host, at or now(), repair), *_leftovers(host, repair)]
     for finding in findings:
         LOG.info(
@@ -62,7 +65,7 @@ def _sandboxes(host: Host, moment: datetime, repair: bool) -> Iterator[Finding]:
         with host.locks.hold(sandbox_id, blocking=False) as free:
             # Looked at again under the lock: a launch or rebuild may have ended since.
             while free and (found := _diagnose(host, _containers(host, sandbox_id), moment)) is not None:
-                error = _try(host, found.do) if repair else None
+                error = _try(found.do) if repair else None
                 yield Finding(kind=found.kind, what=found.what, action=found.action, error=error)
                 if error is not None or not repair:
                     break
@@ -80,14 +83,14 @@ def _diagnose(host: Host, same: list[Sandbox], moment: datetime) -> _Repair | No
         return _undo_rebuild(host, old, new)
     if new is None:
         return None
-    if new.state == State.CREATED:
+    if new.state == State.CREATED or (new.state == State.EXITED and host.network.never_let(new.id)):
         kind = "half-made sandbox"
         return _Repair(kind=kind, what=new.name, action="delete", do=lambda: launching.delete_held(host, new))
     if new.record.expires_at and new.record.expires_at <= moment:
         kind = "expired sandbox"
         return _Repair(kind=kind, what=new.name, action="delete", do=lambda: launching.delete_held(host, new))
     pid = host.engine.pid(new.container_id) if new.state == State.RUNNING else None
-    if pid is not None and not host.network.plugged(pid):
+    if pid is not None and not host.network.complete(new.id, pid, new.record.port.address, new.record.publish):
         kind = "sandbox without network"
         return _Repair(kind=kind, what=new.name, action="connect", do=lambda: launching.connect_held(host, new, pid))
     return None
@@ -107,10 +110,9 @@ def _undo_rebuild(host: Host, old: Sandbox, new: Sandbox | None) -> _Repair:
     return _Repair(kind=kind, what=old.name, action="put the old one back", do=put_back)
 
 
-def _try(host: Host, action: Callable[[], None]) -> str | None:
+def _try(action: Callable[[], None]) -> str | None:
     """Put something right; the error in words when that fails."""
     try:
-        launching.ensure_network(host)
         action()
     except ZunArmError as err:
         return str(err)

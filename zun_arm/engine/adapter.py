@@ -104,7 +104,8 @@ class DockerEngine:
                 made = api.create_container_from_config(plans.body(plan), plans.container_name(plan.name))
         except NameInUse as err:
             raise NameInUse(
-                f"the name {plan.name!r} is in use", hint="choose another name, or delete that sandbox first"
+                f"the name {plan.name!r} is in use",
+                hint="choose another name; zun-arm list shows the sandboxes (another container may be called zun-arm-NAME)",
             ) from err
         return str(made["Id"])
 
@@ -211,9 +212,12 @@ class DockerEngine:
         with translated(f"the snapshot {name!r}"):
             container = api.inspect_container(sandbox.container_id)
             original = api.inspect_image(container["Image"]).get("Config") or {}
-            kept = {key: original.get(key) for key in ("Env", "User", "WorkingDir", "ExposedPorts", "StopSignal")}
+            kept = {key: original.get(key) for key in ("User", "WorkingDir", "ExposedPorts", "StopSignal")}
             # Docker fills what is absent from the container's own configuration, our gate among it: empty is not absent.
             programs = {"Entrypoint": original.get("Entrypoint") or [], "Cmd": original.get("Cmd") or []}
+            # The same for variables of --env: passwords may be among them. Emptied, they tell nothing.
+            env = dict(item.partition("=")[::2] for item in original.get("Env") or [])
+            kept["Env"] = [f"{key}={value}" for key, value in {**dict.fromkeys(sandbox.record.env, ""), **env}.items()]
             # Labels of the container cannot be kept out of the image, only emptied; an empty label means "not ours".
             labels = {SANDBOX_LABEL: "", RECORD_LABEL: "", **(original.get("Labels") or {})}
             made = api.commit(

@@ -59,7 +59,7 @@ class Cgroup:
         for pid in self._processes():
             with suppress(OSError):
                 numbers = _line(proc / pid / "status", "NSpid:").split()
-                if len(numbers) > 1 and numbers[-1] == "1":
+                if len(numbers) == 2 and numbers[1] == "1":
                     return int(pid)
         return None
 

@@ -27,7 +27,9 @@ class EngineImages:
         try:
             with translated(f"the image {reference!r}"):
                 return _image(self._connection.api.inspect_image(reference))
-        except NotFound as err:
+        except (NotFound, EngineFailed) as err:
+            if isinstance(err, EngineFailed) and "invalid reference" not in err.message:
+                raise
             raise NotFound(
                 f"there is no image {reference!r}",
                 hint="zun-arm image list shows those there are; zun-arm image build tiny makes one",

@@ -35,9 +35,12 @@ class KernelNetwork:
         self._gates = Gates(settings.state_dir / "sandboxes")
         self._subnet: ipaddress.IPv4Interface | None = None
 
-    def ensure(self) -> None:
-        """Make bridge, forwarding and rules be there; thorough once in a process, one look at the bridge afterwards."""
-        if self._subnet is not None and links.index_of(self._settings.bridge) is not None:
+    def ensure(self, *, thorough: bool = False) -> None:
+        """Make bridge, forwarding and rules be there.
+
+        ``thorough`` the first time in a process and when asked for; else one look at the bridge.
+        """
+        if not thorough and self._subnet is not None and links.index_of(self._settings.bridge) is not None:
             return
         with self._locks.hold("bridge"):
             self._ensure_bridge()
@@ -112,6 +115,17 @@ class KernelNetwork:
         except FileNotFoundError:
             return False
 
+    def complete(self, sandbox_id: str, pid: int, address: str, ports: tuple[Publish, ...]) -> bool:
+        """Whether that sandbox is connected, its ports lead to it, and its first process was let through the gate."""
+        if not self.plugged(pid) or not self._gates.was_let(sandbox_id, pid):
+            return False
+        wanted = {(port.protocol, port.host_port): (address, port.sandbox_port) for port in ports}
+        return not wanted or wanted.items() <= rules.published().items()
+
+    def never_let(self, sandbox_id: str) -> bool:
+        """Whether a sandbox has a gate that no process ever passed: its launch was broken off."""
+        return self._gates.never_let(sandbox_id)
+
     def unplug(self, sandbox_id: str) -> None:
         """Disconnect a sandbox; not connected is no error."""
         links.delete_link(links.veth_name(sandbox_id))
@@ -126,6 +140,7 @@ class KernelNetwork:
                 if (port.protocol, port.host_port) not in mine:
                     _check_unused(port)
             rules.publish(address, ports)
+            links.allow_hairpin(links.veth_name(self._leases.all().get(address, "")))
 
     def unpublish(self, address: str) -> None:
         """Close the ports of the board that lead to ``address``."""

@@ -119,17 +119,29 @@ class Gates:
 
         :class:`TimedOut` after ``timeout_s`` seconds, :class:`NetworkFailed` when the process is gone.
         """
-        gate, opened = self._directory / sandbox_id / "gate", self._directory / sandbox_id / "opened"
         process = _identity(pid)
-        with suppress(FileNotFoundError):
-            if process is not None and opened.read_text() == process:
-                return
-        writer = self._reach(gate, sandbox_id, pid, timeout_s)
+        if process is not None and self.was_let(sandbox_id, pid):
+            return
+        writer = self._reach(self._directory / sandbox_id / "gate", sandbox_id, pid, timeout_s)
         try:
+            # Noted first: whoever dies between the two leaves a process that ends, not one that waits for ever.
+            self._opened(sandbox_id).write_text(process or "")
             os.write(writer, b"go\n")
         finally:
             os.close(writer)
-        opened.write_text(process or "")
+
+    def was_let(self, sandbox_id: str, pid: int) -> bool:
+        """Whether the gate was opened for this very process."""
+        with suppress(FileNotFoundError):
+            return self._opened(sandbox_id).read_text() == _identity(pid)
+        return False
+
+    def never_let(self, sandbox_id: str) -> bool:
+        """Whether there is a gate that was opened for no process yet."""
+        return (self._directory / sandbox_id).is_dir() and not self._opened(sandbox_id).exists()
+
+    def _opened(self, sandbox_id: str) -> Path:
+        return self._directory / sandbox_id / "opened"
 
     def _reach(self, gate: Path, sandbox_id: str, pid: int, timeout_s: float) -> int:
         """The gate's writing end, as soon as somebody reads at it."""

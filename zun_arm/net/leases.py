@@ -31,7 +31,7 @@ class Leases:
         with self._locks.hold(_LOCK):
             self._directory.mkdir(parents=True, exist_ok=True)
             for sandbox_id, address in held:
-                (self._directory / address).write_text(sandbox_id)
+                self._write(address, sandbox_id)
             (self._directory / _COMPLETE).touch()
 
     def take(self, sandbox_id: str, subnet: ipaddress.IPv4Network) -> str:
@@ -45,7 +45,7 @@ class Leases:
             for host in subnet.hosts():
                 address = str(host)
                 if host != gateway and address not in taken:
-                    (self._directory / address).write_text(sandbox_id)
+                    self._write(address, sandbox_id)
                     return address
         raise DoesNotFit(
             f"no address is free: all {subnet.num_addresses - 3} of {subnet} belong to sandboxes",
@@ -57,6 +57,15 @@ class Leases:
         for address, holder in self.all().items():
             if holder == sandbox_id:
                 self.drop(address)
+
+    def _write(self, address: str, sandbox_id: str) -> None:
+        """The file appears with its content or not at all, whatever happens meanwhile."""
+        part = self._directory / f".{address}.part"
+        try:
+            part.write_text(sandbox_id)
+            part.replace(self._directory / address)
+        finally:
+            part.unlink(missing_ok=True)
 
     def drop(self, address: str) -> None:
         """Forget one address."""

@@ -165,6 +165,21 @@ def plug(sandbox_id: str, pid: int, port: Port, bridge: str) -> None:
         os.close(namespace)
 
 
+def allow_hairpin(host_end: str) -> None:
+    """Let the bridge send a sandbox's packets back to it: to its own published port, by the board's address.
+
+    Under br_netfilter a packet is translated inside the bridge, and has to leave by the port it came in on.
+    """
+    index = index_of(host_end)
+    if index is None:
+        return
+    with ip_route() as ip:
+        try:
+            ip.brport("set", index=index, mode=1)
+        except _netlink_error() as err:
+            raise explain(err, f"the bridge's port {host_end} cannot be set") from err
+
+
 def plugged(pid: int, bridge: str) -> bool:
     """Whether the process's network namespace has an ``eth0`` that is up and whose other end is on the bridge."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
@@ -179,7 +194,8 @@ def plugged(pid: int, bridge: str) -> bool:
             link = ip.link("get", index=other_end)[0]
         except _netlink_error():
             return False
-        return bool(link.get_attr("IFLA_MASTER") == index_of(bridge))
+        master = link.get_attr("IFLA_MASTER")
+        return master is not None and master == index_of(bridge)
 
 
 def _other_end() -> int | None:
