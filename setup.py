@@ -31,7 +31,6 @@ setup(
     description="ARMv7 and ARMv8 userlands as containers, on boards without KVM and on x86 laptops",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     # The recipes live in images/ at the top level; installed, they are the data package zun_arm.recipes.
     packages=[*find_packages(include=["zun_arm", "zun_arm.*"]), "zun_arm.recipes"],

@@ -16,7 +16,7 @@ missing_packages() {
     done
 }
 
-# Install packages that are missing; services they bring are not started by apt.
+# Install packages that are missing.
 install_packages() {
     local missing
     missing=$(missing_packages "$@")
@@ -46,8 +46,9 @@ is_x86() { [ "$(uname -m)" = x86_64 ]; }
 
 # Debian's packages for running sandboxes on this machine.
 runtime_packages() {
-    # docker-cli is a package of its own from Debian 13 on; zun-arm does not need it.
-    printf '%s ' docker.io busybox-static nftables iptables mmdebstrap debian-archive-keyring python3 python3-venv openssh-client
+    # An engine that is there stays: Debian's docker.io would put the one from docker.com out.
+    command -v dockerd >/dev/null || PATH=$PATH:/usr/sbin command -v dockerd >/dev/null || printf '%s ' docker.io
+    printf '%s ' busybox-static nftables iptables mmdebstrap debian-archive-keyring python3 python3-venv openssh-client
     if is_x86; then printf '%s ' qemu-user-static arch-test; fi
 }
 
@@ -106,7 +107,7 @@ end_process() {
     kill -9 "$1" 2>/dev/null || true
 }
 
-# python_of VENV SOURCE [EXTRA]: a virtual environment with zun-arm of SOURCE in it, made anew when the source changed.
+# make_venv VENV SOURCE SPEC: a virtual environment with zun-arm of SOURCE in it, made anew when the source changed.
 make_venv() {
     local venv=$1 source=$2 spec=$3 stamp
     stamp=$(cd "$source" && { printf '%s\n' "$spec"; python3 -c 'import sys; print(sys.version)'
@@ -114,9 +115,19 @@ make_venv() {
     [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ] || return 0
     say "installing zun-arm in ${venv##*/}"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11" "use Debian 12 or newer" 3
-    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || die "the virtual environment cannot be made" "apt-get install python3-venv" 3
+    [ -e "$venv/.stamp" ] || python3 -m venv --clear "$venv" || die "the virtual environment cannot be made" "apt-get install python3-venv" 3
     # shellcheck disable=SC2086
+    # From a copy, unless editable: setuptools leaves its build in the source.
+    local place=$source
+    case $spec in
+    --editable*) ;;
+    *)
+        place=$(mktemp -d)
+        (cd "$source" && cp -r setup.py pyproject.toml README.md zun_arm images "$place")
+        ;;
+    esac
     quietly "pip could not install zun-arm" sh -c 'cd "$0" && "$1" -m pip install -q --disable-pip-version-check $2' \
-        "$source" "$venv/bin/python" "$spec"
+        "$place" "$venv/bin/python" "$spec"
+    [ "$place" = "$source" ] || rm -rf "$place"
     printf '%s\n' "$stamp" >"$venv/.stamp"
 }

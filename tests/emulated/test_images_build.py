@@ -97,7 +97,7 @@ def test_a_built_archive_converts_to_itself(work):
 
 def test_debian(work):
     done = build(load_recipe("debian"), "linux/arm/v7", work=work)
-    assert (done.platform, done.isa, done.name) == ("linux/arm/v7", Isa.ARMV7, "debian:armv7")
+    assert (done.platform, done.isa, done.name) == ("linux/arm/v7", Isa.ARMV7, "zun-arm/debian:arm-v7")
     assert list(work.iterdir()) == [done.archive]
     userland = Userland(done.archive)
 

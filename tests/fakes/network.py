@@ -75,9 +75,11 @@ class FakeNetwork:
         with self.trace.step("network.release"):
             self.leases = {address: holder for address, holder in self.leases.items() if holder != sandbox_id}
 
-    def prepare(self, sandbox_id: str, name: str, port: Port) -> tuple[Mount, ...]:
+    def prepare(self, sandbox_id: str, name: str, port: Port, *, fresh: bool) -> tuple[Mount, ...]:
         with self.trace.step("network.prepare"):
             self.gates[sandbox_id] = (name, port)
+            if not fresh:
+                self.let.add(sandbox_id)
             return (Mount(source=Path("/var/lib/zun-arm/sandboxes", sandbox_id), target="/.zun-arm"),)
 
     def discard(self, sandbox_id: str) -> None:

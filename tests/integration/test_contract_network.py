@@ -96,7 +96,7 @@ class TestKernelNetwork(NetworkContract):
     ) -> None:
         sandbox_id = new_id()
         port = ready.lease(sandbox_id)
-        ready.prepare(sandbox_id, "ana", port)
+        ready.prepare(sandbox_id, "ana", port, fresh=True)
         process = waiting(sandbox_id)
         with pytest.raises(NetworkFailed):
             ready.plug(sandbox_id, process.pid, replace(port, gateway="192.0.2.1"))

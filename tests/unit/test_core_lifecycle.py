@@ -246,7 +246,7 @@ class TestDelete:
     def test_what_could_not_be_removed_keeps_its_address(self) -> None:
         fake = make_host()
         told = full_launch(fake)
-        fake.trace.fail("engine.remove", EngineFailed("device busy"))
+        fake.trace.fail("engine.remove_sandbox", EngineFailed("device busy"))
         with pytest.raises(EngineFailed, match="busy"):
             launching.delete(fake.host, told)
         assert fake.network.leases == {told.record.port.address: told.id}

@@ -32,7 +32,7 @@ def half_made(fake: FakeHost, name: str, sandbox: Sandbox | None = None, *, star
         record=kept,
         entrypoint=fake.network.entrypoint(),
         command=image.command,
-        mounts=fake.network.prepare(kept.id, name, kept.port),
+        mounts=fake.network.prepare(kept.id, name, kept.port, fresh=True),
         no_new_privileges=True,
         log_max_mib=2,
     )

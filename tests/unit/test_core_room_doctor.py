@@ -122,6 +122,7 @@ class TestDoctor:
             "nft",
             "docker",
             "memory limit",
+            "swap limit",
             "cpu limit",
             "pids limit",
             "disk limit",

@@ -9,7 +9,7 @@ import click
 
 from zun_arm.cli.common import app
 from zun_arm.cli.output import format_option, print_one, print_rows, say
-from zun_arm.errors import ExitCode, WrongState
+from zun_arm.errors import ExitCode, WrongState, ZunArmError
 
 
 @click.command("doctor", epilog="\b\nExamples:\n  zun-arm doctor\n  zun-arm doctor --format json")
@@ -74,7 +74,14 @@ def reconcile_command(dry_run: bool, every: str | None, form: str) -> int:
     host = app().host
     pause_s = parse_seconds(every) if every else None
     while True:
-        findings = reconcile(host, repair=not dry_run)
+        try:
+            findings = reconcile(host, repair=not dry_run)
+        except ZunArmError as err:
+            if pause_s is None:
+                raise
+            say(f"zun-arm: error: {err}; trying again in {every}")
+            time.sleep(pause_s)
+            continue
         rows = [finding.as_dict() for finding in findings]
         if rows or form != "table":
             print_rows(form, rows, {"FOUND": "kind", "WHAT": "what", "ACTION": "action", "ERROR": "error"})

@@ -58,6 +58,14 @@ class _Commands(click.Group):
         found: click.Command = getattr(importlib.import_module(f"zun_arm.cli.{module}"), f"{cmd_name}_command")
         return found
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. That its reader has gone, as in `zun-arm list | head`, is no error of ours."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="zun-arm")
@@ -96,18 +104,12 @@ def main() -> None:
         err.show()
         code = err.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("zun-arm: interrupted; what was begun is undone")
+        say("zun-arm: interrupted")
         code = ExitCode.FAILED
     except PermissionError as err:
         say(f"zun-arm: error: {err.filename or 'a file'}: {err.strerror}")
         say("zun-arm: hint: run as root, as in sudo zun-arm")
         code = ExitCode.HOST_NOT_READY
-    except SystemExit as err:
-        # click ends the process itself when the reader of our output has gone, as in `zun-arm list | head`.
-        if not isinstance(err.__context__, BrokenPipeError):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     sys.exit(int(code))
 
 

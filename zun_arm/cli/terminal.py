@@ -70,7 +70,8 @@ def shell_command(user: str, name: str) -> int:
     sandbox = _running(this.engine.sandbox(name))
     env = {"TERM": os.environ.get("TERM", "linux")}
     terminal = sys.stdin.isatty()
-    stream = this.engine.exec(sandbox.container_id, _SHELL, tty=terminal, stdin=True, user=user, env=env)
+    who = user or sandbox.ssh_user
+    stream = this.engine.exec(sandbox.container_id, _SHELL, tty=terminal, stdin=True, user=who, env=env)
     _connect(stream, stdin=True)
     return stream.exit_code()
 

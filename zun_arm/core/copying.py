@@ -28,7 +28,8 @@ def copy_in(engine: Engine, sandbox: Sandbox, source: Path, target: str) -> None
     path = PurePosixPath(target)
     if target.endswith("/") and not into:
         raise NotFound(
-            f"there is no directory {target} in {sandbox.name}", hint=f"make it: zun-arm exec {sandbox.name}"
+            f"there is no directory {target} in {sandbox.name}",
+            hint=f"make it: zun-arm exec {sandbox.name} -- mkdir -p {target}",
         )
     directory, name = (target, source.resolve().name) if into else (str(path.parent), path.name)
     reader, writer = os.pipe()

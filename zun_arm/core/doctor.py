@@ -83,12 +83,12 @@ def _engine(host: Host) -> Check:
 
 
 def _limits(host: Host) -> Iterator[Check]:
-    for limit in ("memory", "cpu", "pids", "disk"):
+    for limit in ("memory", "swap", "cpu", "pids", "disk"):
         name = f"{limit} limit"
         if host.engine.facts().enforced[limit]:
             yield Check(name=name, verdict=Verdict.OK, found="holds")
         else:
-            verdict = Verdict.FAIL if limit != "disk" and host.policy.refuse_unenforced else Verdict.WARN
+            verdict = Verdict.FAIL if limit not in ("swap", "disk") and host.policy.refuse_unenforced else Verdict.WARN
             yield Check(name=name, verdict=verdict, found="would be ignored", cure=room.cure(limit))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zun_arm.core.model import Image
+from zun_arm.core.pieces import Pieces
 from zun_arm.core.seams import Engine
 from zun_arm.errors import BadImage, BadInput, NotFound
 
@@ -70,10 +71,14 @@ def put_keys(engine: Engine, container_id: str, image: Image, keys: Iterable[str
 def _account(engine: Engine, container_id: str, user: str) -> tuple[int, int, str]:
     """Uid, gid and home of a user of the image."""
     try:
-        packed = b"".join(engine.get_archive(container_id, "/etc/passwd"))
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            file = tar.extractfile(tar.getmembers()[0])
+        # Streamed, and of the first member no more than a passwd file needs: the image may be anybody's.
+        pieces = engine.get_archive(container_id, "/etc/passwd")
+        with tarfile.open(fileobj=Pieces(pieces), mode="r|") as tar:
+            first = tar.next()
+            file = tar.extractfile(first) if first is not None and first.isreg() else None
             passwd = file.read(_LARGEST_FILE).decode(errors="replace") if file else ""
+        for _rest in pieces:
+            pass
     except (NotFound, tarfile.TarError, KeyError):
         passwd = ""
     for line in passwd.splitlines():

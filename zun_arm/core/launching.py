@@ -60,7 +60,7 @@ def launch(host: Host, request: LaunchRequest, *, sandbox_id: str | None = None)
         ensure_network(host)
         record = _record(request, new_id, platform, run, image, host.network.lease(new_id))
         created_at = now()
-        container_id = _create(host, name, image, record)
+        container_id = _create(host, name, image, record, fresh=True)
         pid = _start(host, undo, container_id, record)
         undo.pop_all()
         LOG.info("sandbox %s runs as process %d", name, pid)
@@ -75,13 +75,14 @@ def start(host: Host, sandbox: Sandbox) -> None:
         raise WrongState(f"sandbox {sandbox.name!r} is paused", hint=f"zun-arm unpause {sandbox.name}")
     with held(host, sandbox.name, sandbox.id):
         ensure_network(host)
-        start_held(host, sandbox)
+        start_held(host, _again(host, sandbox))
 
 
 def restart(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
     """Stop and start again."""
     with held(host, sandbox.name, sandbox.id):
         ensure_network(host)
+        sandbox = _again(host, sandbox)
         stop_held(host, sandbox, timeout_s=timeout_s)
         start_held(host, sandbox)
 
@@ -89,7 +90,7 @@ def restart(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
 def stop(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
     """End a sandbox's processes; its file system, address and name stay. One that is stopped is left alone."""
     with held(host, sandbox.name, sandbox.id):
-        stop_held(host, sandbox, timeout_s=timeout_s)
+        stop_held(host, _again(host, sandbox), timeout_s=timeout_s)
 
 
 def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeout_s: int) -> Sandbox:
@@ -105,13 +106,14 @@ def rebuild(host: Host, sandbox: Sandbox, image_reference: str | None, *, timeou
     )
     with held(host, sandbox.name, sandbox.id), ExitStack() as undo:
         ensure_network(host)
+        sandbox = _again(host, sandbox)
         if sandbox.state in (State.RUNNING, State.PAUSED):
             undo.callback(_quietly, start_held, host, sandbox)
             stop_held(host, sandbox, timeout_s=timeout_s)
         undo.callback(_quietly, put_back_name, host, sandbox)
         host.engine.rename(sandbox.container_id, sandbox.name + OLD_SUFFIX)
         undo.push(_unmake(host, sandbox.name, sandbox.id))
-        container_id = _create(host, sandbox.name, image, record)
+        container_id = _create(host, sandbox.name, image, record, fresh=False)
         _start(host, undo, container_id, record)
         undo.pop_all()
         host.engine.remove(sandbox.container_id)
@@ -132,7 +134,7 @@ def start_held(host: Host, sandbox: Sandbox) -> None:
         return
     room.check_room(host, sandbox.name, sandbox.record.limits)
     with ExitStack() as undo:
-        host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port)
+        host.network.prepare(sandbox.id, sandbox.name, sandbox.record.port, fresh=False)
         _start(host, undo, sandbox.container_id, sandbox.record)
         undo.pop_all()
 
@@ -147,7 +149,8 @@ def stop_held(host: Host, sandbox: Sandbox, *, timeout_s: int) -> None:
 def delete_held(host: Host, sandbox: Sandbox) -> None:
     """:func:`delete` for one who holds the sandbox's lock."""
     _thaw(host, sandbox)
-    host.engine.remove(sandbox.container_id)
+    # By the sandbox's id: a rebuild may have ended since it was looked up, and given it another container.
+    host.engine.remove_sandbox(sandbox.id)
     _disconnect(host, sandbox.record)
     host.network.release(sandbox.id)
     host.network.discard(sandbox.id)
@@ -159,6 +162,14 @@ def connect_held(host: Host, sandbox: Sandbox, pid: int) -> None:
     if not host.network.plugged(pid):
         host.network.plug(sandbox.id, pid, sandbox.record.port)
     _open(host, sandbox.container_id, sandbox.record, pid)
+
+
+def _again(host: Host, sandbox: Sandbox) -> Sandbox:
+    """The sandbox as it is now, under its lock: whoever had the lock before may have changed it."""
+    for found in host.engine.sandboxes():
+        if found.id == sandbox.id and not found.name.endswith(OLD_SUFFIX):
+            return found
+    raise NotFound(f"sandbox {sandbox.name!r} was deleted meanwhile", hint="zun-arm list shows those there are")
 
 
 def put_back_name(host: Host, sandbox: Sandbox) -> None:
@@ -216,7 +227,7 @@ def _execution(run: Run) -> Execution:
     return run.execution
 
 
-def _create(host: Host, name: str, image: Image, record: Record) -> str:
+def _create(host: Host, name: str, image: Image, record: Record, *, fresh: bool) -> str:
     """Make the gate and the container, with its keys inside; not started."""
     program = (*image.entrypoint, *(record.command or image.command))
     if not program:
@@ -229,7 +240,7 @@ def _create(host: Host, name: str, image: Image, record: Record) -> str:
         record=record,
         entrypoint=host.network.entrypoint(),
         command=program,
-        mounts=host.network.prepare(record.id, name, record.port),
+        mounts=host.network.prepare(record.id, name, record.port, fresh=fresh),
         no_new_privileges=image.labels.get(NO_NEW_PRIVILEGES_LABEL) != "false",
         log_max_mib=host.policy.log_max_mib,
     )

@@ -212,7 +212,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """One running (or stopped) userland, as the engine and its labels tell it."""
+    """One running (or stopped) userland, as the engine and its labels tell it. ``ssh_user`` is the image's, if it says."""
 
     name: str
     container_id: str
@@ -220,6 +220,7 @@ class Sandbox:
     created_at: datetime
     exit_code: int | None
     record: Record
+    ssh_user: str = ""
 
     @property
     def id(self) -> str:

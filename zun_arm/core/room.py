@@ -16,6 +16,7 @@ _CURES: Mapping[str, str] = {
     "(/boot/firmware/cmdline.txt on a Raspberry Pi) and reboot",
     "cpu": "this kernel lacks CONFIG_CFS_BANDWIDTH: install a newer kernel",
     "pids": "this kernel lacks the pids cgroup: install a newer kernel",
+    "swap": "add swapaccount=1 to the kernel's command line and reboot, or switch swap off: swapoff -a",
     "disk": "leave --disk out, or put Docker's data on btrfs, or on xfs with project quotas",
 }
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from zun_arm.core.keys import SSH_USER_LABEL
 from zun_arm.core.model import Image, Sandbox, State
 from zun_arm.core.seams import ContainerPlan, EngineFacts, Usage
 from zun_arm.engine import plans
@@ -325,4 +326,5 @@ def _sandbox(item: dict[str, Any]) -> Sandbox | None:
         created_at=datetime.fromtimestamp(item["Created"], UTC),
         exit_code=int(code[1]) if code else None,
         record=record,
+        ssh_user=(item.get("Labels") or {}).get(SSH_USER_LABEL, ""),
     )

@@ -38,6 +38,8 @@ def body(plan: ContainerPlan) -> dict[str, Any]:
         # An emulated first process that crashes would hang for ever; a native one would reap no zombies.
         "Init": True,
         "Memory": limits.memory_mib * _MIB,
+        # Memory and swap together: without it Docker allows as much swap again, on an SD card.
+        "MemorySwap": limits.memory_mib * _MIB,
         "NanoCpus": int(limits.vcpus * 1_000_000_000),
         "PidsLimit": limits.pids,
         # ping without raw sockets, which would let a sandbox forge packets.

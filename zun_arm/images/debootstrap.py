@@ -87,7 +87,7 @@ def _explained(err: ProgramFailed, recipe: Recipe, platform: str) -> ZunArmError
     if any(sign in err.stderr for sign in _SIGNS_OF_NO_MIRROR):
         return HostNotReady(
             f"the mirror did not give the packages of {recipe.name} for {platform}: {reason}",
-            hint="check it with 'apt-get update', or name another with --mirror",
+            hint="check it with 'apt-get update', or name another in [images] mirror of zun-arm.conf",
         )
     return ZunArmError(f"{recipe.name} for {platform} could not be built: {reason}", hint="see the log for the rest")
 

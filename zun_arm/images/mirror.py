@@ -56,7 +56,7 @@ def _host_uri(suite: str) -> str:
         return others[0]
     raise HostNotReady(
         "apt on this machine has no Debian mirror to build images from",
-        hint="run 'apt-get update', or name a mirror with --mirror",
+        hint="run 'apt-get update', or name a mirror in [images] mirror of zun-arm.conf",
     )
 
 

@@ -90,11 +90,13 @@ class KernelNetwork:
         """Give a sandbox's address back."""
         self._leases.release(sandbox_id)
 
-    def prepare(self, sandbox_id: str, name: str, port: Port) -> tuple[Mount, ...]:
-        """Make the files a sandbox needs from us, its gate among them."""
-        return self._gates.prepare(
-            sandbox_id, resolver.hosts(name, port.address), resolver.resolv_conf(self._settings.dns), f"{name}\n"
-        )
+    def prepare(self, sandbox_id: str, name: str, port: Port, *, fresh: bool) -> tuple[Mount, ...]:
+        """Make the files a sandbox needs from us, its gate among them. ``fresh``: it never ran before."""
+        hosts, resolv_conf = resolver.hosts(name, port.address), resolver.resolv_conf(self._settings.dns)
+        mounts = self._gates.prepare(sandbox_id, hosts, resolv_conf, f"{name}\n")
+        if not fresh:
+            self._gates.note_earlier_run(sandbox_id)
+        return mounts
 
     def discard(self, sandbox_id: str) -> None:
         """Remove those files."""

@@ -38,6 +38,11 @@ def ensure_table(bridge: str, subnet: str) -> None:
         f'    ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade comment "published ports on localhost"\n'
         f'    ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade comment "published ports from a sandbox"\n'
         "  }\n"
+        "  chain isolation { type filter hook forward priority -10; policy accept;\n"
+        "    ct state established,related accept\n"
+        "    ct status dnat accept\n"
+        f'    iifname "{bridge}" oifname {{ "docker0", "br-*" }} drop comment "containers of others"\n'
+        "  }\n"
         "  chain guard { type filter hook prerouting priority -300; policy accept;\n"
         f'    iifname "{bridge}" ip daddr 127.0.0.0/8 drop comment "localhost is the board\'s own"\n'
         "  }\n}\n"

@@ -130,6 +130,10 @@ class Gates:
         finally:
             os.close(writer)
 
+    def note_earlier_run(self, sandbox_id: str) -> None:
+        """A sandbox whose files were lost has run before: its gate is not one that nobody ever passed."""
+        self._opened(sandbox_id).touch()
+
     def was_let(self, sandbox_id: str, pid: int) -> bool:
         """Whether the gate was opened for this very process."""
         with suppress(FileNotFoundError):

@@ -98,14 +98,20 @@ def bridge_state(name: str) -> BridgeState | None:
 
 
 def make_bridge(name: str, address: str, prefix: int, mtu: int) -> int:
-    """Create our bridge with its address, up; returns its index. A half-made one is removed again."""
+    """Create our bridge with its address, up; returns its index. A half-made one is removed again.
+
+    It gets its name last: whoever dies before leaves a bridge of another name, which is removed here.
+    """
+    half_made = f"{name[:11]}.new"
+    delete_link(half_made)
     with ip_route() as ip:
         try:
-            ip.link("add", ifname=name, kind="bridge", br_forward_delay=0)
-            index = int(ip.link_lookup(ifname=name)[0])
+            ip.link("add", ifname=half_made, kind="bridge", br_forward_delay=0)
+            index = int(ip.link_lookup(ifname=half_made)[0])
             try:
                 ip.link("set", index=index, ifalias=_ALIAS, mtu=mtu)
                 ip.addr("add", index=index, address=address, prefixlen=prefix)
+                ip.link("set", index=index, ifname=name)
                 ip.link("set", index=index, state="up")
             except BaseException:
                 ip.link("del", index=index)

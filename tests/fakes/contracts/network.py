@@ -42,7 +42,7 @@ class NetworkContract:
 
     def plugged_in(self, network: Network, waiting: Spawn, sandbox_id: str) -> tuple[Port, Waiting]:
         port = network.lease(sandbox_id)
-        network.prepare(sandbox_id, "ana", port)
+        network.prepare(sandbox_id, "ana", port, fresh=True)
         process = waiting(sandbox_id)
         network.plug(sandbox_id, process.pid, port)
         return port, process
@@ -91,7 +91,7 @@ class NetworkContract:
     def test_a_plugged_process_is_connected_at_once_until_it_is_unplugged(self, ready: Network, waiting: Spawn) -> None:
         sandbox_id = new_id()
         port = ready.lease(sandbox_id)
-        ready.prepare(sandbox_id, "ana", port)
+        ready.prepare(sandbox_id, "ana", port, fresh=True)
         process = waiting(sandbox_id)
         assert not ready.plugged(process.pid)
         # Often: a link that is up "a moment later" would look like none to whoever looks at once.
@@ -113,7 +113,7 @@ class NetworkContract:
     def test_a_process_that_ended_cannot_be_plugged(self, ready: Network, waiting: Spawn) -> None:
         sandbox_id = new_id()
         port = ready.lease(sandbox_id)
-        ready.prepare(sandbox_id, "ana", port)
+        ready.prepare(sandbox_id, "ana", port, fresh=True)
         process = waiting(sandbox_id)
         process.end()
         with pytest.raises(NetworkFailed, match=f"{process.pid}"):
@@ -152,8 +152,8 @@ class NetworkContract:
     def test_files_are_prepared_twice_and_discarded_twice(self, ready: Network) -> None:
         sandbox_id = new_id()
         port = ready.lease(sandbox_id)
-        mounts = ready.prepare(sandbox_id, "ana", port)
-        assert ready.prepare(sandbox_id, "ana", port) == mounts
+        mounts = ready.prepare(sandbox_id, "ana", port, fresh=True)
+        assert ready.prepare(sandbox_id, "ana", port, fresh=True) == mounts
         gate = ready.entrypoint()[0]
         assert any(gate.startswith(mount.target) for mount in mounts)
         for _again in range(2):
