@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from zun_arm.cli.common import app, complete_images
-from zun_arm.cli.output import format_option, print_one
+from zun_arm.cli.output import format_option, print_one, say
 
 
 @click.command(
@@ -84,5 +84,9 @@ def launch_command(
         command=command,
         tty=tty,
     )
-    sandbox = launching.launch(this.host, request)
+    try:
+        sandbox = launching.launch(this.host, request)
+    except KeyboardInterrupt:
+        say("zun-arm: what was begun is undone")
+        raise
     print_one(form, sandbox.as_dict())

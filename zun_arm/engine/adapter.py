@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +25,6 @@ _ID = re.compile(r"[0-9a-f][0-9a-f-]{7,35}")
 _EXITED = re.compile(r"Exited \((-?\d+)\)")
 _MIB = 1024 * 1024
 _OK = 200
-#: Seconds between two looks for the first process of a container that starts.
-_BIRTH_POLL_S = 0.001
 
 
 class DockerEngine:
@@ -110,33 +107,17 @@ class DockerEngine:
             ) from err
         return str(made["Id"])
 
-    def start(self, container_id: str, born: Callable[[int], None]) -> int:
-        """Start the container; returns the pid of its first process on this host.
-
-        ``born`` is called with it as soon as that process has its namespaces, while Docker still completes the start.
-        """
-        with ThreadPoolExecutor(1, "zun-arm-start") as worker:
-            started = worker.submit(self._start, container_id)
-            pid = None
-            while pid is None and not started.done():
-                pid = self._cgroup(container_id).first_process()
-                if pid is None:
-                    time.sleep(_BIRTH_POLL_S)
-            if pid is not None:
-                born(pid)
-            started.result()
-        if pid is None:  # an engine whose cgroups lie where we do not look
-            pid = self.pid(container_id)
-            if pid is None:
-                raise WrongState(
-                    "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
-                )
-            born(pid)
-        return pid
-
-    def _start(self, container_id: str) -> None:
+    def start(self, container_id: str) -> int:
+        """Start the container; returns the pid of its first process on this host."""
         with translated("the sandbox"):
             self.connection.api.start(container_id)
+        # Docker is asked only where the cgroups lie elsewhere: reading them is ten times faster.
+        pid = self._cgroup(container_id).first_process() or self.pid(container_id)
+        if pid is None:
+            raise WrongState(
+                "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
+            )
+        return pid
 
     def _cgroup(self, container_id: str) -> Cgroup:
         facts = self.facts()
