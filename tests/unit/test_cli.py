@@ -155,7 +155,7 @@ class TestLaunch:
         fake.trace.fail("engine.start", KeyboardInterrupt(), after=True)
         ended = run("launch", "tiny")
         assert (ended.code, ended.out) == (1, "")
-        assert ended.err.endswith("zun-arm: interrupted; what was begun is undone\n")
+        assert ended.err == "zun-arm: what was begun is undone\n\nzun-arm: interrupted\n"
         assert fake.kept() == NOTHING
 
     def test_sigterm_is_as_ctrl_c(self, run: Cli, fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def teardown_command() -> None:
         names = ", ".join(sandbox.name for sandbox in sandboxes)
         raise WrongState(f"sandboxes are still there: {names}", hint="zun-arm delete --all")
     this.network.teardown()
-    for part in ("leases", "sandboxes", "images", "locks", "work"):
+    for part in ("leases", "sandboxes", "images", "locks", "work", "shared"):
         shutil.rmtree(this.settings.state_dir / part, ignore_errors=True)
     if this.settings.state_dir.is_dir() and not any(this.settings.state_dir.iterdir()):
         this.settings.state_dir.rmdir()

@@ -42,8 +42,6 @@ def body(plan: ContainerPlan) -> dict[str, Any]:
         "MemorySwap": limits.memory_mib * _MIB,
         "NanoCpus": int(limits.vcpus * 1_000_000_000),
         "PidsLimit": limits.pids,
-        # ping without raw sockets, which would let a sandbox forge packets.
-        "Sysctls": {"net.ipv4.ping_group_range": "0 2147483647"},
         "CapDrop": ["ALL"],
         "CapAdd": list(CAPABILITIES),
         "SecurityOpt": ["no-new-privileges"] if plan.no_new_privileges else [],

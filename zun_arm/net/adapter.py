@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from zun_arm import __version__
 from zun_arm.conf import Settings
 from zun_arm.core.model import Port, Publish
 from zun_arm.core.seams import Leftover, Mount
@@ -38,17 +39,29 @@ class KernelNetwork:
     def ensure(self, *, thorough: bool = False) -> None:
         """Make bridge, forwarding and rules be there.
 
-        ``thorough`` the first time in a process and when asked for; else one look at the bridge.
+        ``thorough`` when asked for, and when this very bridge was not made ready before; else one look at the bridge.
         """
         if not thorough and self._subnet is not None and links.index_of(self._settings.bridge) is not None:
             return
         with self._locks.hold("bridge"):
             self._ensure_bridge()
             assert self._subnet is not None
+            ready = self._ready()
+            stamp = self._settings.state_dir / "network"
+            with suppress(FileNotFoundError):
+                if not thorough and stamp.read_text() == ready:
+                    return
             _write(_IPV4 / "ip_forward", "1")
             _write(_IPV4 / "conf" / self._settings.bridge / "route_localnet", "1")
             rules.ensure_table(self._settings.bridge, str(self._subnet.network))
             rules.ensure_forwarding(self._settings.bridge)
+            stamp.write_text(ready)
+
+    def _ready(self) -> str:
+        """What the rules were applied for: this version, boot, network namespace and bridge."""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        index = links.index_of(self._settings.bridge)
+        return f"{__version__} {boot} {Path('/proc/self/ns/net').readlink()} {self._settings.bridge} {index} {self._subnet}\n"
 
     def _ensure_bridge(self) -> None:
         name = self._settings.bridge
@@ -191,6 +204,7 @@ class KernelNetwork:
 
     def teardown(self) -> None:
         """Remove bridge and rules from this host."""
+        (self._settings.state_dir / "network").unlink(missing_ok=True)
         rules.remove(self._settings.bridge)
         state = links.bridge_state(self._settings.bridge)
         if state is not None and state.ours:

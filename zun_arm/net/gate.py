@@ -8,6 +8,7 @@ is started behind our back waits in the same way instead of running without its 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import time
@@ -91,10 +92,11 @@ class Gates:
         place = self._directory / sandbox_id
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o755)
-        files = {"hosts": hosts, "resolv.conf": resolv_conf, "hostname": hostname, "start": _SCRIPT, "busybox": ""}
-        for name, text in files.items():
+        for name, text in {"hosts": hosts, "hostname": hostname}.items():
             (place / name).write_text(text)
             (place / name).chmod(0o644)
+        for name, text in {"resolv.conf": resolv_conf, "start": _SCRIPT, "busybox": ""}.items():
+            self._link(self._shared(text), place / name)
         with suppress(FileExistsError):
             os.mkfifo(place / "gate", 0o644)
             (place / "gate").chmod(0o644)
@@ -105,6 +107,32 @@ class Gates:
             Mount(source=place / "resolv.conf", target="/etc/resolv.conf"),
             Mount(source=place / "hostname", target="/etc/hostname"),
         )
+
+    def _shared(self, text: str) -> Path:
+        """The one file of this host that holds ``text``.
+
+        Docker waits for the disk when it creates a container, and so for every new file of ours: sandboxes share theirs.
+        """
+        directory = self._directory.parent / "shared"
+        file = directory / hashlib.sha256(text.encode()).hexdigest()[:16]
+        if not file.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            part = directory / f".{file.name}.{os.getpid()}"
+            try:
+                part.write_text(text)
+                part.chmod(0o644)
+                part.replace(file)
+            finally:
+                part.unlink(missing_ok=True)
+        return file
+
+    @staticmethod
+    def _link(file: Path, name: Path) -> None:
+        with suppress(FileNotFoundError):
+            if name.samefile(file):
+                return
+            name.unlink()
+        name.hardlink_to(file)
 
     def discard(self, sandbox_id: str) -> None:
         """Remove a sandbox's files; none is no error."""
