@@ -7,7 +7,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,7 +200,7 @@ class FakeEngine:
             self.containers[container_id] = Container(container_id, plan.name, plan, files, env=env)
             return container_id
 
-    def start(self, container_id: str) -> int:
+    def start(self, container_id: str, born: Callable[[int], None]) -> int:
         with self.trace.step("engine.start"):
             container = self._container(container_id)
             if container.state == State.PAUSED:
@@ -216,6 +216,7 @@ class FakeEngine:
                     self.processes.end(process.pid)
             if container.pid is None:
                 raise WrongState("the sandbox ended as soon as it was started", hint="zun-arm logs NAME")
+            born(container.pid)
             return container.pid
 
     def _run(self, container: Container) -> None:

@@ -38,7 +38,7 @@ def half_made(fake: FakeHost, name: str, sandbox: Sandbox | None = None, *, star
     )
     container_id = fake.engine.create(plan)
     if started:
-        fake.engine.start(container_id)
+        fake.engine.start(container_id, lambda pid: None)
     return container_id
 
 
@@ -96,7 +96,7 @@ def test_one_that_was_started_behind_our_back_gets_its_network() -> None:
     fake = make_host()
     told = fake.launch("ana", publish=(SSH,))
     launching.stop(fake.host, fake.sandbox(), timeout_s=0)
-    fake.engine.start(told.container_id)
+    fake.engine.start(told.container_id, lambda pid: None)
     assert "an open gate" in fake.whole(told.id)
     assert reconcile(fake.host) == [Finding(kind="sandbox without network", what="ana", action="connect")]
     assert fake.whole(told.id) == []
@@ -117,7 +117,7 @@ def test_one_that_cannot_be_connected_is_told_and_the_others_go_on() -> None:
     for name in ("ana", "ben"):
         told = fake.launch(name)
         launching.stop(fake.host, told, timeout_s=0)
-        fake.engine.start(told.container_id)
+        fake.engine.start(told.container_id, lambda pid: None)
     fake.trace.fail("network.plug", NetworkFailed("the kernel said no"))
     first, second = reconcile(fake.host)
     assert (first.what, first.error) == ("ana", "the kernel said no")
@@ -176,8 +176,7 @@ class TestHalfDoneRebuild:
         new = half_made(fake, "ana", old)
 
         def finishes() -> None:
-            pid = fake.engine.start(new)
-            fake.network.plug(old.id, pid, old.record.port)
+            pid = fake.engine.start(new, lambda pid: fake.network.plug(old.id, pid, old.record.port))
             assert fake.network.plugged(pid)
             fake.network.open_gate(old.id, pid)
             fake.engine.remove(old.container_id)
@@ -216,8 +215,7 @@ class TestUnderWay:
         sandbox = fake.sandbox()
 
         def finishes() -> None:
-            pid = fake.engine.start(container_id)
-            fake.network.plug(sandbox.id, pid, sandbox.record.port)
+            pid = fake.engine.start(container_id, lambda pid: fake.network.plug(sandbox.id, pid, sandbox.record.port))
             fake.network.open_gate(sandbox.id, pid)
 
         fake.trace.afterwards("engine.sandboxes", finishes)

@@ -252,11 +252,10 @@ def _create(host: Host, name: str, image: Image, record: Record, *, fresh: bool)
 
 
 def _start(host: Host, undo: ExitStack, container_id: str, record: Record) -> int:
-    """Start the container, plug it in while it waits, and open its gate."""
+    """Start the container, plug it in while Docker completes the start, and open its gate."""
     undo.callback(_quietly, host.engine.stop, container_id, timeout_s=0)
     undo.callback(_quietly, _disconnect, host, record)
-    pid = host.engine.start(container_id)
-    host.network.plug(record.id, pid, record.port)
+    pid = host.engine.start(container_id, lambda pid: host.network.plug(record.id, pid, record.port))
     _open(host, container_id, record, pid)
     return pid
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ _ID = re.compile(r"[0-9a-f][0-9a-f-]{7,35}")
 _EXITED = re.compile(r"Exited \((-?\d+)\)")
 _MIB = 1024 * 1024
 _OK = 200
+#: Seconds before the first look for the first process of a container that starts, and between two looks.
+_BIRTH_PAUSE_S, _BIRTH_POLL_S = 0.03, 0.002
 
 
 class DockerEngine:
@@ -107,17 +110,44 @@ class DockerEngine:
             ) from err
         return str(made["Id"])
 
-    def start(self, container_id: str) -> int:
-        """Start the container; returns the pid of its first process on this host."""
+    def start(self, container_id: str, born: Callable[[int], None]) -> int:
+        """Start the container; returns the pid of its first process on this host.
+
+        ``born`` is called with it as soon as that process has its namespaces, while Docker still completes the start.
+        """
+        with ThreadPoolExecutor(1, "zun-arm-start") as worker:
+            started = worker.submit(self._start, container_id)
+            pid = self._await_birth(container_id, started)
+            if pid is not None:
+                born(pid)
+            started.result()
+        if pid is None:  # an engine whose cgroups lie where we do not look
+            pid = self.pid(container_id)
+            if pid is None:
+                raise WrongState(
+                    "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
+                )
+            born(pid)
+        return pid
+
+    def _await_birth(self, container_id: str, started: Future[None]) -> int | None:
+        """The first process, once it has its namespaces; None when the start ended without one being seen.
+
+        Looking costs time that Docker needs on a small board: it begins late, and grows rarer.
+        """
+        since = time.monotonic()
+        pause_s = _BIRTH_PAUSE_S
+        while not started.done():
+            time.sleep(pause_s)
+            pid = self._cgroup(container_id).first_process()
+            if pid is not None:
+                return pid
+            pause_s = max(_BIRTH_POLL_S, 0.05 * (time.monotonic() - since))
+        return self._cgroup(container_id).first_process()
+
+    def _start(self, container_id: str) -> None:
         with translated("the sandbox"):
             self.connection.api.start(container_id)
-        # Docker is asked only where the cgroups lie elsewhere: reading them is ten times faster.
-        pid = self._cgroup(container_id).first_process() or self.pid(container_id)
-        if pid is None:
-            raise WrongState(
-                "the sandbox ended as soon as it was started", hint="zun-arm logs NAME shows its last words"
-            )
-        return pid
 
     def _cgroup(self, container_id: str) -> Cgroup:
         facts = self.facts()

@@ -18,10 +18,16 @@ from zun_arm.core.seams import Engine
 from zun_arm.errors import (
     EngineFailed,
     NameInUse,
+    NetworkFailed,
     NotFound,
     TimedOut,
     WrongState,
 )
+
+
+def unheeded(pid: int) -> None:
+    """For those who need not know that the first process is born."""
+
 
 SHELL = ("/bin/sh", "-c")
 
@@ -67,9 +73,9 @@ class EngineContract:
 
     def test_start_and_stop_and_start_again(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana"))
-        pid = engine.start(container_id)
+        pid = engine.start(container_id, unheeded)
         assert pid > 1
-        assert engine.pid(container_id) == pid == engine.start(container_id)
+        assert engine.pid(container_id) == pid == engine.start(container_id, unheeded)
         assert self.only(engine, "ana").state == State.RUNNING
         for _again in range(2):
             engine.stop(container_id, timeout_s=0)
@@ -77,14 +83,31 @@ class EngineContract:
             assert stopped.state == State.EXITED
             assert stopped.exit_code in (137, 143)  # killed, or ended by itself just before
             assert engine.pid(container_id) is None
-        assert engine.start(container_id) != pid
+        assert engine.start(container_id, unheeded) != pid
         assert self.only(engine, "ana").exit_code is None
+
+    def test_the_first_process_is_told_as_it_is_born(self, engine: Engine, image: Image) -> None:
+        container_id = engine.create(plan(image, "ana"))
+        for _again in range(2):
+            told: list[int] = []
+            assert [engine.start(container_id, told.append)] == told
+            engine.stop(container_id, timeout_s=0)
+
+    def test_who_cannot_use_the_first_process_is_heard(self, engine: Engine, image: Image) -> None:
+        def refuses(pid: int) -> None:
+            raise NetworkFailed(f"{pid} cannot be plugged")
+
+        container_id = engine.create(plan(image, "ana"))
+        with pytest.raises(NetworkFailed, match="cannot be plugged"):
+            engine.start(container_id, refuses)
+        engine.stop(container_id, timeout_s=0)
+        assert engine.pid(container_id) is None
 
     def test_pause_and_unpause_only_when_it_makes_sense(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana"))
         with pytest.raises(WrongState):
             engine.pause(container_id)
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         with pytest.raises((WrongState, EngineFailed), match="not paused"):
             engine.unpause(container_id)
         engine.pause(container_id)
@@ -92,7 +115,7 @@ class EngineContract:
         with pytest.raises(WrongState):
             engine.pause(container_id)
         with pytest.raises(WrongState):
-            engine.start(container_id)
+            engine.start(container_id, unheeded)
         engine.unpause(container_id)
         assert self.only(engine, "ana").state == State.RUNNING
 
@@ -111,7 +134,7 @@ class EngineContract:
     def test_remove_is_idempotent_and_takes_the_running_and_the_paused(self, engine: Engine, image: Image) -> None:
         running, paused = (engine.create(plan(image, name)) for name in ("ana", "ben"))
         for container_id in (running, paused):
-            engine.start(container_id)
+            engine.start(container_id, unheeded)
         engine.pause(paused)
         for container_id in (running, paused, running):
             engine.remove(container_id)
@@ -130,7 +153,7 @@ class EngineContract:
         gone = engine.create(plan(image, "ana"))
         engine.remove(gone)
         actions: list[Callable[[], object]] = [
-            lambda: engine.start(gone),
+            lambda: engine.start(gone, unheeded),
             lambda: engine.pid(gone),
             lambda: engine.stop(gone, timeout_s=0),
             lambda: engine.pause(gone),
@@ -150,19 +173,19 @@ class EngineContract:
     def test_the_exit_code_is_told(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana", *SHELL, "exit 3"))
         with suppress(WrongState):  # it may have ended before start() could ask for its pid
-            engine.start(container_id)
+            engine.start(container_id, unheeded)
         assert engine.wait(container_id, timeout_s=20) == 3
         assert self.only(engine, "ana").exit_code == 3
 
     def test_a_wait_has_a_deadline(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana"))
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         with pytest.raises(TimedOut, match=r"0\.2 s"):
             engine.wait(container_id, timeout_s=0.2)
 
     def test_the_log_and_its_tail(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana", *SHELL, "echo one; echo two; echo three; sleep 1000"))
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
 
         def log(tail: int | None) -> bytes:
             return b"".join(engine.logs(container_id, tail=tail, follow=False))
@@ -178,7 +201,7 @@ class EngineContract:
         content = bytes(range(256)) * 5000
         engine.put_archive(container_id, "/root", packed("lab.bin", content))
         assert unpacked(engine.get_archive(container_id, "/root/lab.bin")) == {"lab.bin": content}
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         engine.put_archive(container_id, "/root", io.BytesIO(packed("more", b"x")))
         engine.stop(container_id, timeout_s=0)
         got = unpacked(engine.get_archive(container_id, "/root"))
@@ -205,7 +228,7 @@ class EngineContract:
 
     def test_exec_tells_output_errors_and_exit_code(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana", env={"COURSE": "os1"}))
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         command = [*SHELL, "echo $COURSE $WHO; echo bad >&2; exit 42"]
         streams = engine.exec(container_id, command, tty=False, stdin=False, user="", env={"WHO": "ana"})
         told = list(streams.output())
@@ -215,14 +238,14 @@ class EngineContract:
 
     def test_the_first_bytes_of_an_exec_are_never_lost(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana"))
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         for number in range(20):
             streams = engine.exec(container_id, ["/bin/echo", str(number)], tty=False, stdin=False, user="", env={})
             assert list(streams.output()) == [(1, f"{number}\n".encode())]
 
     def test_exec_passes_input_on(self, engine: Engine, image: Image) -> None:
         container_id = engine.create(plan(image, "ana"))
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         streams = engine.exec(container_id, ["/bin/cat"], tty=False, stdin=True, user="", env={})
         streams.send(b"armv7\n")
         streams.end_input()
@@ -238,7 +261,7 @@ class EngineContract:
         container_id = engine.create(plan(image, "ana"))
         with pytest.raises(WrongState, match="not running"):
             engine.usage(container_id)
-        engine.start(container_id)
+        engine.start(container_id, unheeded)
         used = engine.usage(container_id)
         assert 0 < used.memory_bytes <= 32 * 1024 * 1024
         assert used.cpu_ns > 0 and 1 <= used.pids <= 32
