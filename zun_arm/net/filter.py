@@ -53,7 +53,7 @@ def ensure_forwarding(bridge: str) -> None:
     """Let the sandboxes' packets through Docker's FORWARD chain."""
     for rule in _docker_user_rules(bridge):
         if not _iptables_has(rule):
-            # No DOCKER-USER chain: this Docker keeps no FORWARD policy of its own. Doctor tells when packets are dropped.
+            # No DOCKER-USER chain: this Docker keeps no FORWARD policy of its own, and there is nothing to pass.
             with suppress(ProgramFailed):
                 run(["iptables", "-w", "-I", "DOCKER-USER", *rule], package="iptables")
 
