@@ -58,6 +58,7 @@ class FakeEngine:
         self.trace = trace or Trace()
         self.processes = processes or Processes()
         self.containers: dict[str, Container] = {}
+        self.unreadable: frozenset[str] = frozenset()
         self.told = FACTS
         self.archives: dict[str, bytes] = {}
         self._images: dict[str, tuple[Image, Files]] = {}
@@ -180,6 +181,10 @@ class FakeEngine:
     def sandboxes(self) -> list[Sandbox]:
         with self.trace.step("engine.sandboxes"):
             return sorted((_sandbox(container) for container in self.containers.values()), key=lambda one: one.name)
+
+    def sandbox_ids(self) -> frozenset[str]:
+        with self.trace.step("engine.sandbox_ids"):
+            return frozenset(container.plan.record.id for container in self.containers.values()) | self.unreadable
 
     def sandbox(self, reference: str) -> Sandbox:
         with self.trace.step("engine.sandbox"):

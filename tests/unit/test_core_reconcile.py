@@ -253,6 +253,20 @@ class TestLeftovers:
         assert fake.kept() == before
         assert reconcile(fake.host) == []
 
+    def test_those_of_a_container_that_cannot_be_read_stay(self) -> None:
+        """Renamed by hand, or recorded by a later version: it may run, so nothing of it is taken."""
+        fake = make_host()
+        told = fake.launch("ana")
+        container_id = fake.sandbox().container_id
+        hidden = fake.engine.containers.pop(container_id)
+        fake.engine.unreadable = frozenset({told.id})
+        before = (dict(fake.network.leases), dict(fake.network.gates), dict(fake.network.links))
+        assert reconcile(fake.host) == []
+        assert (dict(fake.network.leases), dict(fake.network.gates), dict(fake.network.links)) == before
+        fake.engine.unreadable = frozenset()
+        assert {finding.kind for finding in reconcile(fake.host)} >= {"gate", "lease"}
+        fake.engine.containers[container_id] = hidden
+
     def test_those_of_somebody_at_work_stay(self) -> None:
         fake = make_host()
         sandbox_id = self.litter(fake)

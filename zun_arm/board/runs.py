@@ -11,22 +11,12 @@ import re
 from zun_arm.board import parts
 from zun_arm.board.emulators import serves
 from zun_arm.core.model import Board, Emulator, Execution, Run
-from zun_arm.core.platforms import AMD64, ARM64, ARM_V6, ARM_V7, Isa, platform_of
+from zun_arm.core.platforms import AMD64, ARM64, ARM_V6, ARM_V7, Isa, in_words, platform_of
 
 #: What a platform's userlands are usually built for.
 TYPICAL = {ARM_V6: Isa.ARMV6, ARM_V7: Isa.ARMV7, ARM64: Isa.ARMV8, AMD64: Isa.X86_64}
 
 _PAGE = 4096
-_WORDS = {
-    Isa.ARMV5: "ARMv5",
-    Isa.ARMV6: "ARMv6",
-    Isa.ARMV7: "ARMv7",
-    Isa.ARMV8_AARCH32: "32-bit ARMv8",
-    Isa.ARMV8: "64-bit ARMv8",
-    Isa.X86_64: "x86-64",
-    Isa.RISCV64: "64-bit RISC-V",
-    Isa.UNKNOWN: "an unknown instruction set",
-}
 _ARM_ORDER = (Isa.ARMV5, Isa.ARMV6, Isa.ARMV7, Isa.ARMV8_AARCH32, Isa.ARMV8)
 
 
@@ -34,7 +24,7 @@ def run_for(board: Board, isa: Isa) -> Run:
     """How ``board`` runs a userland measured to be ``isa``; the same as ``board.runs`` for a platform's typical one."""
     platform = platform_of(isa)
     if platform is None:
-        return Run(execution=None, why=f"zun-arm has no platform for {_WORDS[isa]} userlands")
+        return Run(execution=None, why=f"zun-arm has no platform for {in_words(isa)} userlands")
     typical = board.runs.get(platform)
     if typical is not None and TYPICAL[platform] is isa:
         return typical
@@ -57,10 +47,10 @@ def decide(board: Board, isa: Isa, aarch32: bool | None) -> Run:
     if "F" not in emulator.flags:
         return Run(execution=None, why=_flag_missing(emulator, isa, native))
     if native.execution:
-        why = f"the binfmt_misc entry {emulator.name} takes {_WORDS[isa]} programs before the kernel's own loader, "
+        why = f"the binfmt_misc entry {emulator.name} takes {in_words(isa)} programs before the kernel's own loader, "
         why += f"so {_told(emulator)} emulates them although {native.why}"
     else:
-        why = f"{_told(emulator)} emulates {_WORDS[isa]}, as {native.why}"
+        why = f"{_told(emulator)} emulates {in_words(isa)}, as {native.why}"
     return Run(execution=Execution.EMULATED, why=why, emulator=emulator)
 
 
@@ -69,16 +59,16 @@ def _native(board: Board, isa: Isa, aarch32: bool | None) -> Run:
     cores, machine = _cores(board), board.machine or "nothing"
     if isa is Isa.X86_64:
         if board.isa is not Isa.X86_64:
-            return _no(f"{cores} {_WORDS[board.isa]}, not x86-64")
+            return _no(f"{cores} {in_words(board.isa)}, not x86-64")
         if machine != "x86_64":
             return _no(f"the kernel answers as {machine}, not as x86_64")
         return Run(execution=Execution.NATIVE, why=f"{cores} x86-64 (64-bit kernel)")
     if not board.arm or board.isa not in _ARM_ORDER or _ARM_ORDER.index(board.isa) < _ARM_ORDER.index(isa):
-        return _no(f"{cores} {_WORDS[board.isa]}, not {_WORDS[isa]}")
+        return _no(f"{cores} {in_words(board.isa)}, not {in_words(isa)}")
     if isa is Isa.ARMV8:
         return _native_64bit(board)
     if re.fullmatch(r"armv[5-7]\w*l", machine):
-        return Run(execution=Execution.NATIVE, why=f"{cores} {_WORDS[isa]} (32-bit kernel, {machine})")
+        return Run(execution=Execution.NATIVE, why=f"{cores} {in_words(isa)} (32-bit kernel, {machine})")
     if machine in ("aarch64", "armv8l"):
         # A 64-bit kernel only says armv8l after it granted the 32-bit personality: proof enough.
         return _compat32(board, isa, True if machine == "armv8l" and aarch32 is None else aarch32)
@@ -100,7 +90,7 @@ def _compat32(board: Board, isa: Isa, aarch32: bool | None) -> Run:
     lacking = parts.without_aarch32(board.cpus)
     pages = f"{board.page_size // 1024} KiB pages"
     if lacking:
-        return _no(f"{' and '.join(lacking)} cores have no AArch32 state, so they cannot execute {_WORDS[isa]}")
+        return _no(f"{' and '.join(lacking)} cores have no AArch32 state, so they cannot execute {in_words(isa)}")
     if board.page_size <= 0:
         return _no("the kernel's page size is not known, and 32-bit programs need 4 KiB pages")
     if board.page_size != _PAGE:
@@ -112,7 +102,7 @@ def _compat32(board: Board, isa: Isa, aarch32: bool | None) -> Run:
         )
     if not aarch32:
         return _no(f"the kernel refuses 32-bit programs (personality linux32) on its {_names(board)} cores")
-    why = f"{_cores(board)} {_WORDS[isa]} in AArch32 state (64-bit kernel, {pages})"
+    why = f"{_cores(board)} {in_words(isa)} in AArch32 state (64-bit kernel, {pages})"
     return Run(execution=Execution.NATIVE_COMPAT32, why=why)
 
 
@@ -124,11 +114,13 @@ def _cure_for_pages(board: Board) -> str:
 
 def _without_emulator(native: Run, isa: Isa) -> Run:
     hint = "apt-get install qemu-user-static, which registers one with binfmt_misc"
-    return _no(f"{native.why}; no emulator for {_WORDS[isa]} is registered ({hint})")
+    return _no(f"{native.why}; no emulator for {in_words(isa)} is registered ({hint})")
 
 
 def _flag_missing(emulator: Emulator, isa: Isa, native: Run) -> str:
-    why = f"the binfmt_misc entry {emulator.name} lacks flag F, so containers with {_WORDS[isa]} programs do not find "
+    why = (
+        f"the binfmt_misc entry {emulator.name} lacks flag F, so containers with {in_words(isa)} programs do not find "
+    )
     why += f"{emulator.interpreter}: register it with F (apt-get install --reinstall qemu-user-static)"
     return why + (f" or remove it, as {native.why}" if native.execution else f"; {native.why}")
 

@@ -42,6 +42,17 @@ _PLATFORM_OF_ISA = {
     Isa.X86_64: AMD64,
 }
 
+_WORDS = {
+    Isa.ARMV5: "ARMv5",
+    Isa.ARMV6: "ARMv6",
+    Isa.ARMV7: "ARMv7",
+    Isa.ARMV8_AARCH32: "32-bit ARMv8",
+    Isa.ARMV8: "64-bit ARMv8",
+    Isa.X86_64: "x86-64",
+    Isa.RISCV64: "64-bit RISC-V",
+    Isa.UNKNOWN: "an unknown instruction set",
+}
+
 _ALIASES = {
     "arm": ARM_V7,
     "arm/v7": ARM_V7,
@@ -84,6 +95,11 @@ def platform_from_label(os: str, architecture: str, variant: str | None) -> str 
 def platform_of(isa: Isa) -> str | None:
     """The platform a userland of this instruction set belongs to, or None when it is none of ours."""
     return _PLATFORM_OF_ISA.get(isa)
+
+
+def in_words(isa: Isa) -> str:
+    """An instruction set as people write it."""
+    return _WORDS[isa]
 
 
 def debian_architecture(platform: str) -> str:

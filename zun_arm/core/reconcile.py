@@ -150,4 +150,7 @@ def _clear(host: Host, leftover: Leftover, repair: bool) -> Finding:
 
 
 def _unused(host: Host) -> list[Leftover]:
-    return host.network.leftovers({sandbox.id: sandbox.record.port for sandbox in host.engine.sandboxes()})
+    found = host.network.leftovers({sandbox.id: sandbox.record.port for sandbox in host.engine.sandboxes()})
+    # A container of ours that somebody renamed, or whose record a later version wrote, is no sandbox we know: it may run.
+    claimed = host.engine.sandbox_ids() if found else frozenset()
+    return [leftover for leftover in found if leftover.sandbox_id not in claimed]

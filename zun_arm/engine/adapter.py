@@ -79,6 +79,12 @@ class DockerEngine:
         """All of them, by one request."""
         return self._listed({"label": [SANDBOX_LABEL]})
 
+    def sandbox_ids(self) -> frozenset[str]:
+        """The ids that containers carry, also those of containers whose name or record we cannot read."""
+        with translated("the list of sandboxes"):
+            listed = self.connection.api.containers(all=True, filters={"label": [SANDBOX_LABEL]})
+        return frozenset((item.get("Labels") or {}).get(SANDBOX_LABEL, "") for item in listed) - {""}
+
     def sandbox(self, reference: str) -> Sandbox:
         """The sandbox of that name, id, or beginning of an id (8 characters or more)."""
         named = self._listed({"label": [SANDBOX_LABEL], "name": [f"^/{NAME_PREFIX}{re.escape(reference)}$"]})

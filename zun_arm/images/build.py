@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zun_arm.core import userlands
-from zun_arm.core.platforms import oci_fields, parse_platform
+from zun_arm.core.platforms import in_words, oci_fields, parse_platform
 from zun_arm.errors import BadImage, BadInput
 from zun_arm.images.debootstrap import bootstrap, ensure_tools
 from zun_arm.images.dress import dress
@@ -17,7 +17,7 @@ from zun_arm.images.limits import ArchiveLimits, Budget
 from zun_arm.images.measure import Measurement, Tally
 from zun_arm.images.mirror import host_mirror
 from zun_arm.images.recipes import Recipe
-from zun_arm.images.result import LABEL_ISA, LABEL_PLATFORM, Converted, image_name, in_words, keep, scratch
+from zun_arm.images.result import LABEL_ISA, LABEL_PLATFORM, Converted, image_name, keep, scratch
 from zun_arm.images.tree import Tree
 from zun_arm.images.writer import DockerArchiveWriter
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from zun_arm.core.platforms import ARM_V6, ARM_V7, Isa, oci_fields, parse_platform
+from zun_arm.core.platforms import ARM_V6, ARM_V7, Isa, in_words, oci_fields, parse_platform
 from zun_arm.errors import BadImage
 from zun_arm.images.container import Container, Kind, open_container
 from zun_arm.images.layers import Inspection, Tee
 from zun_arm.images.limits import ArchiveLimits, Budget
 from zun_arm.images.manifests import Candidate, choose, digest_of_blob
 from zun_arm.images.measure import Measurement, Tally
-from zun_arm.images.result import LABEL_ISA, LABEL_PLATFORM, Converted, image_name, in_words, keep, scratch
+from zun_arm.images.result import LABEL_ISA, LABEL_PLATFORM, Converted, image_name, keep, scratch
 from zun_arm.images.unpack import unpacked
 from zun_arm.images.writer import DockerArchiveWriter
 

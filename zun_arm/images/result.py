@@ -23,16 +23,6 @@ _REMOVAL_TRIES, _BETWEEN_TRIES_S = 50, 0.1
 _NAME = re.compile(
     r"(?:[a-z0-9][a-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
-_WORDS = {
-    Isa.ARMV5: "ARMv5",
-    Isa.ARMV6: "ARMv6",
-    Isa.ARMV7: "ARMv7",
-    Isa.ARMV8_AARCH32: "32-bit ARMv8",
-    Isa.ARMV8: "64-bit ARMv8",
-    Isa.X86_64: "x86-64",
-    Isa.RISCV64: "RISC-V",
-    Isa.UNKNOWN: "for an unknown machine",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +45,6 @@ class Converted:
     config_digest: str
     layer_digests: tuple[str, ...]
     size_bytes: int
-
-
-def in_words(isa: Isa) -> str:
-    """An instruction set as people write it, to follow "its programs are"."""
-    return _WORDS[isa]
 
 
 def image_name(text: str) -> str:
