@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,25 @@ def _listens(address: str) -> bool:
             return server.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def test_containers_of_others_are_out_of_reach(launched: Any, cli: Any, client: Any, tiny: str) -> None:
+    """Docker keeps its networks apart; our way out must not lead into them."""
+    serve = "while :; do echo greetings | nc -l -p 8000; done"
+    stranger = client.containers.run(
+        "zun-arm/tiny:arm-v7", ["/bin/sh", "-c", serve], detach=True, name="stranger", init=True
+    )
+    try:
+        stranger.reload()
+        address = stranger.attrs["NetworkSettings"]["IPAddress"]
+        deadline = time.monotonic() + 30
+        heard = b""
+        while not heard and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((address, 8000), timeout=1) as connection:
+                heard = connection.recv(100)
+        assert heard == b"greetings\n", "this host reaches it"
+        launched("--name", "ana", program=("sleep", "1000"))
+        reached = cli("exec", "ana", "--", "sh", "-c", f"nc -w 3 {address} 8000 </dev/null", check=False, timeout=60)
+        assert "greetings" not in reached.stdout
+    finally:
+        stranger.remove(force=True)
