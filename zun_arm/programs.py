@@ -19,7 +19,7 @@ class ProgramFailed(ZunArmError):
         self.code = code
         self.stderr = stderr.strip()
         lines = self.stderr.splitlines() or ["it printed no reason"]
-        told = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+        told = next((line for line in lines if "error" in line.lower()), lines[-1])
         super().__init__(f"{argv[0]} ended with code {code}: {told}", hint=f"the command was: {' '.join(argv)}")
 
 

@@ -34,6 +34,7 @@ class KernelNetwork:
         self._locks = locks
         self._leases = Leases(settings.state_dir / "leases", locks)
         self._gates = Gates(settings.state_dir / "sandboxes")
+        self._stamp = settings.state_dir / "shared" / "network-ready"
         self._subnet: ipaddress.IPv4Interface | None = None
 
     def ensure(self, *, thorough: bool = False) -> None:
@@ -47,15 +48,15 @@ class KernelNetwork:
             self._ensure_bridge()
             assert self._subnet is not None
             ready = self._ready()
-            stamp = self._settings.state_dir / "network"
             with suppress(FileNotFoundError):
-                if not thorough and stamp.read_text() == ready:
+                if not thorough and self._stamp.read_text() == ready and rules.table_exists():
                     return
             _write(_IPV4 / "ip_forward", "1")
             _write(_IPV4 / "conf" / self._settings.bridge / "route_localnet", "1")
             rules.ensure_table(self._settings.bridge, str(self._subnet.network))
             rules.ensure_forwarding(self._settings.bridge)
-            stamp.write_text(ready)
+            self._stamp.parent.mkdir(parents=True, exist_ok=True)
+            self._stamp.write_text(ready)
 
     def _ready(self) -> str:
         """What the rules were applied for: this version, boot, network namespace and bridge."""
@@ -204,7 +205,7 @@ class KernelNetwork:
 
     def teardown(self) -> None:
         """Remove bridge and rules from this host."""
-        (self._settings.state_dir / "network").unlink(missing_ok=True)
+        self._stamp.unlink(missing_ok=True)
         rules.remove(self._settings.bridge)
         state = links.bridge_state(self._settings.bridge)
         if state is not None and state.ours:

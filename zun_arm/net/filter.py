@@ -19,7 +19,7 @@ _COMMENT = "zun-arm"
 
 def ensure_table(bridge: str, subnet: str) -> None:
     """Make the table what it must be; the published ports in it are kept."""
-    exists = _table_exists()
+    exists = table_exists()
     flush = f"flush table ip {_TABLE}\n" if exists else ""
     maps = "\n".join(
         f"  map published_{protocol} {{ type inet_service : ipv4_addr . inet_service; }}" for protocol in ("tcp", "udp")
@@ -88,7 +88,7 @@ def unpublish(address: str) -> None:
 
 def published() -> dict[tuple[str, int], tuple[str, int]]:
     """(protocol, port of the board) -> (address of the sandbox, its port)."""
-    if not _table_exists():
+    if not table_exists():
         return {}
     found = {}
     for protocol in ("tcp", "udp"):
@@ -125,7 +125,8 @@ def _iptables_has(rule: list[str]) -> bool:
     return True
 
 
-def _table_exists() -> bool:
+def table_exists() -> bool:
+    """Whether our table is there; a firewall that was loaded anew takes it along."""
     try:
         run(["nft", "list", "table", "ip", _TABLE], package="nftables")
     except ProgramFailed:
