@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from zun_arm.errors import EngineFailed, HostNotReady, NameInUse, NotFound, Wron
 if TYPE_CHECKING:
     from docker import APIClient
 
-LOG = logging.getLogger(__name__)
 
 #: Docker 20.10, the Engine of Debian 11 and 12; older ones ignore what we rely on.
 OLDEST_API = (1, 41)

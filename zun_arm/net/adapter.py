@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,6 @@ from zun_arm.net import links, resolver, subnets
 from zun_arm.net.gate import Gates
 from zun_arm.net.leases import Leases, mac_of
 
-LOG = logging.getLogger(__name__)
 _IPV4 = Path("/proc/sys/net/ipv4")
 
 
